@@ -1,0 +1,48 @@
+# Every target works from Python 3.11 to 3.13, make and git alone: dev/bootstrap prepares .venv first.
+
+PYTHON_IN_VENV := .venv/bin/python
+service ?= all
+upgrade ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down logs demo test lint format bench migrate lock
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup:
+	@dev/bootstrap
+
+up: setup ## run the platform on this machine until Ctrl-C or `make down`
+	@exec $(PYTHON_IN_VENV) -m dev.up
+
+down: setup ## stop what `make up` started
+	@exec $(PYTHON_IN_VENV) -m dev.down
+
+logs: setup ## follow the logs of the running platform
+	@exec $(PYTHON_IN_VENV) -m dev.logs
+
+demo: setup ## play a customer's story against the running platform
+	@exec $(PYTHON_IN_VENV) -m dev.demo
+
+test: lint ## lint, then every test (starts its own servers)
+	@exec $(PYTHON_IN_VENV) -m pytest
+
+lint: setup ## ruff, mypy --strict, import rules
+	@$(PYTHON_IN_VENV) -m ruff check .
+	@$(PYTHON_IN_VENV) -m ruff format --check .
+	@$(PYTHON_IN_VENV) -m mypy
+	@.venv/bin/lint-imports --no-logo
+
+format: setup ## format the code and apply the safe fixes
+	@$(PYTHON_IN_VENV) -m ruff check --fix .
+	@$(PYTHON_IN_VENV) -m ruff format .
+
+bench: setup ## measure the hot paths against bare ones, as ratios
+	@exec $(PYTHON_IN_VENV) -m tests.bench
+
+migrate: setup ## bring the databases to the newest schema (service=billing for one)
+	@exec $(PYTHON_IN_VENV) -m dev.migrate $(service)
+
+lock: setup ## resolve the requirements again (upgrade=1: to the newest versions)
+	@dev/lock $(if $(upgrade),--upgrade)

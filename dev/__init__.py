@@ -1,0 +1,1 @@
+"""What runs the platform on one machine without containers: environment, broker, processes, proxy, demo."""
