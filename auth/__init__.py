@@ -1,0 +1,1 @@
+"""Auth: accounts, sessions, identity, and the platform's audit trail."""

@@ -1,0 +1,13 @@
+"""What belongs to the request or the event at hand, for logs, problems and events made on its way."""
+
+from contextvars import ContextVar
+
+from common import ids
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+event_id: ContextVar[str] = ContextVar("event_id", default="")
+
+
+def correlation_id() -> str:
+    """The id that ties together all that one request or event causes."""
+    return request_id.get() or ids.new_id()

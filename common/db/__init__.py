@@ -1,0 +1,33 @@
+"""The database: engines, the one place where transactions open, shared tables, keyset pages.
+
+Flask-SQLAlchemy owns the engine of each application; sessions are opened here, one per transaction, so that
+workers and requests share one way. SQL that only one of SQLite and Postgres understands stays in this package.
+"""
+
+from common.db.engine import db, init_database
+from common.db.migrate import at_head, upgrade
+from common.db.pages import Page, PageQuery, fetch_page
+from common.db.tables import ModelBase, PlatformBase, service_metadata
+from common.db.transactions import reading, rerun_lost_race, transaction
+from common.db.types import Id, UtcDateTime, enum_column
+from common.db.wake import wake
+
+__all__ = [
+    "Id",
+    "ModelBase",
+    "Page",
+    "PageQuery",
+    "PlatformBase",
+    "UtcDateTime",
+    "at_head",
+    "db",
+    "enum_column",
+    "fetch_page",
+    "init_database",
+    "reading",
+    "rerun_lost_race",
+    "service_metadata",
+    "transaction",
+    "upgrade",
+    "wake",
+]

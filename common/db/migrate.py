@@ -1,0 +1,42 @@
+"""Alembic for one service: its own tables and the platform's, one history, both databases."""
+
+from alembic import context
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import current_app
+from flask_migrate import upgrade as flask_upgrade
+from sqlalchemy import Engine, MetaData, text
+
+from common.db.engine import WRITE, db
+from common.db.tables import PlatformBase
+
+
+def upgrade() -> None:
+    """Bring the current application's database to the newest migration. Safe to repeat and to race:
+    the second of two waits for the first and finds nothing to do."""
+    flask_upgrade()
+
+
+def at_head() -> bool:
+    """Whether the database's schema is the one that this code was written for."""
+    migrations = current_app.extensions["migrate"]
+    script = ScriptDirectory(migrations.directory)
+    with db.engine.connect() as connection:
+        return set(MigrationContext.configure(connection).get_current_heads()) == set(script.get_heads())
+
+
+def run_migrations(metadata: MetaData) -> None:
+    """What each service's `migrations/env.py` calls with the metadata of its own tables."""
+    engine: Engine = db.engine
+    with engine.connect().execution_options(**WRITE) as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=[metadata, PlatformBase.metadata],
+            render_as_batch=engine.dialect.name == "sqlite",
+            compare_type=True,
+            transactional_ddl=True,
+        )
+        with context.begin_transaction():
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrations'))"))
+            context.run_migrations()

@@ -1,0 +1,126 @@
+"""`transaction()` and `reading()`: the only places where a database transaction opens."""
+
+import fcntl
+import functools
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SAWarning
+from sqlalchemy.orm import Session
+
+from common.db import wake as wakeups
+from common.db.engine import WRITE, db
+
+warnings.filterwarnings("error", message=".*Connection is already established.*", category=SAWarning)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Companion(Protocol):
+    """Something whose own row must be part of the request's transaction (an idempotency claim)."""
+
+    def enter(self, session: Session) -> None:
+        """Called first thing in each transaction."""
+
+    def leave(self, *, committed: bool) -> None:
+        """Called when the transaction is over, however it ended."""
+
+
+companion: ContextVar[Companion | None] = ContextVar("companion", default=None)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """A writing transaction: commits when the block ends, rolls back when it raises.
+
+    On SQLite the lock is taken here, so validate and build before entering. On Postgres rows are locked by
+    `with_for_update()`. Never call anything outside the database inside the block. Objects stay readable after it.
+    """
+    engine = db.engine
+    beside = companion.get()
+    with _turn(engine), Session(engine, expire_on_commit=False) as session:
+        session.connection(execution_options=WRITE)
+        committed = False
+        try:
+            if beside is not None:
+                beside.enter(session)
+            yield session
+            session.flush()
+            wakeups.before_commit(session)
+            session.commit()
+            committed = True
+        except BaseException:
+            session.rollback()
+            raise
+        finally:
+            if beside is not None:
+                beside.leave(committed=committed)
+    wakeups.after_commit(session, engine)
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """One consistent view for queries; takes no lock and keeps nothing."""
+    with Session(db.engine, expire_on_commit=False, autoflush=False) as session:
+        yield session
+
+
+def rerun_lost_race(work: Callable[P, T]) -> Callable[P, T]:
+    """Run a function that opens one transaction, and once more if it lost a race: a unique key that another
+    took meanwhile, a deadlock or a serialisation failure. The second run sees what the winner wrote."""
+
+    @functools.wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return work(*args, **kwargs)
+        except DBAPIError as error:
+            if not lost_race(error):
+                raise
+            return work(*args, **kwargs)
+
+    return run
+
+
+def lost_race(error: DBAPIError) -> bool:
+    """Whether the statement failed only because of another transaction."""
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if sqlstate is not None:
+        return sqlstate in ("23505", "40001", "40P01")
+    return isinstance(error, IntegrityError) and "UNIQUE constraint failed" in str(error.orig)
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """Writers of a SQLite file queue on an flock: SQLite's own waiting is a lottery (p99 300-900 ms, 30 ms so)."""
+    path = engine.url.database if engine.dialect.name == "sqlite" else None
+    if not path or path == ":memory:":
+        yield
+        return
+    handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(handle, engine)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, engine: Engine) -> None:
+    """Wait with a limit. The short sleeps let eventlet's loop go on (a blocking flock would freeze it)."""
+    deadline = time.monotonic() + engine.get_execution_options()["sricare_lock_timeout"]
+    pause = 0.0002
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise OperationalError("flock", None, TimeoutError("database is locked")) from None
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.004)

@@ -1,0 +1,97 @@
+"""Waking a service's worker the moment that a transaction commits, instead of letting it poll.
+
+Postgres: NOTIFY inside the transaction, delivered by its commit. SQLite: a named pipe beside the database file.
+A lost wake-up costs at most one polling interval, never an event: the rows are the truth.
+"""
+
+import contextlib
+import errno
+import os
+import select
+from typing import Protocol
+
+import psycopg
+from sqlalchemy import Engine, func
+from sqlalchemy import select as sql_select
+from sqlalchemy.orm import Session
+
+CHANNEL = "sricare_wake"
+
+
+def wake(session: Session, name: str) -> None:
+    """Have the worker's `name` (`outbox`, or a job's name) run as soon as this session commits."""
+    session.info.setdefault("wake", set()).add(name)
+
+
+def before_commit(session: Session) -> None:
+    if session.info.get("wake") and session.get_bind().dialect.name == "postgresql":
+        session.execute(sql_select(func.pg_notify(CHANNEL, " ".join(sorted(session.info["wake"])))))
+
+
+def after_commit(session: Session, engine: Engine) -> None:
+    names = session.info.pop("wake", None)
+    if names and engine.dialect.name == "sqlite":
+        _ring(f"{engine.url.database}.wake", names)
+
+
+def _ring(path: str, names: set[str]) -> None:
+    try:
+        pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):  # nobody listens
+            return
+        raise
+    try:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # full: the listener is awake already
+            os.write(pipe, (" ".join(sorted(names)) + "\n").encode())
+    finally:
+        os.close(pipe)
+
+
+class Listener(Protocol):
+    """Waits for wake-ups; one per service at a time (the worker that leads)."""
+
+    def wait(self, timeout: float) -> set[str]:
+        """The names rung since the last call, or an empty set after `timeout` seconds."""
+
+    def close(self) -> None: ...
+
+
+def listen(engine: Engine) -> Listener:
+    """A listener for the database of `engine`. Raises the driver's OperationalError when it is away."""
+    if engine.dialect.name == "sqlite":
+        return PipeListener(f"{engine.url.database}.wake")
+    return NotifyListener(engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
+
+
+class PipeListener:
+    """Reads the named pipe beside a SQLite file."""
+
+    def __init__(self, path: str) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(path, 0o600)
+        self._pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+    def wait(self, timeout: float) -> set[str]:
+        ready, _, _ = select.select([self._pipe], [], [], timeout)
+        return set(os.read(self._pipe, 65536).decode().split()) if ready else set()
+
+    def close(self) -> None:
+        os.close(self._pipe)
+
+
+class NotifyListener:
+    """LISTENs on a Postgres connection of its own."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=3)
+        self._connection.execute(f"LISTEN {CHANNEL}")
+
+    def wait(self, timeout: float) -> set[str]:
+        names: set[str] = set()
+        for notice in self._connection.notifies(timeout=timeout, stop_after=1):
+            names |= set(notice.payload.split())
+        return names
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,28 @@
+"""Identifiers: UUIDv7 (RFC 9562), so that ids sort by the time at which they were made."""
+
+import re
+from datetime import UTC, datetime
+from uuid import UUID
+
+from uuid6 import uuid7
+
+UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_UUID = re.compile(UUID_PATTERN)
+
+
+def new_id() -> str:
+    """A new UUIDv7 in its canonical lower-case form."""
+    return str(uuid7())
+
+
+def is_id(value: str) -> bool:
+    """Whether a string has the canonical form of a UUID (any version)."""
+    return _UUID.fullmatch(value) is not None
+
+
+def made_at(value: str) -> datetime | None:
+    """The instant (ms precision) at which a UUIDv7 was made; None for any other UUID."""
+    parsed = UUID(value)
+    if parsed.version != 7:
+        return None
+    return datetime.fromtimestamp((parsed.int >> 80) / 1000, UTC)

@@ -1,0 +1,15 @@
+"""What the HTTP side of every service is made of; `create_web_app` wires it."""
+
+from common.web.app import create_web_app
+from common.web.idempotency import work_id
+from common.web.operation import Operation, operation
+from common.web.replies import reply, reply_page
+
+__all__ = [
+    "Operation",
+    "create_web_app",
+    "operation",
+    "reply",
+    "reply_page",
+    "work_id",
+]

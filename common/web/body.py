@@ -1,0 +1,59 @@
+"""Reading a request's body, query and path into pydantic models."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import orjson
+from flask import request
+from pydantic import BaseModel, ValidationError
+
+from common.errors import MalformedRequest, UnsupportedMediaType, ValidationFailed
+from common.web.problems import from_validation
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_body(model: type[M]) -> M:
+    """The JSON body as `model`. Raises MalformedRequest, UnsupportedMediaType or ValidationFailed."""
+    raw = request.get_data(cache=True)
+    if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
+        if raw or request.mimetype:
+            raise UnsupportedMediaType()
+        raw = b"{}"
+    try:
+        parsed = model.model_validate_json(raw or b"{}")
+    except ValidationError as error:
+        raise from_validation(error) from None
+    if b"\\u0000" in raw or b"\x00" in raw:
+        refuse_nul(orjson.loads(raw), "body")
+    return parsed
+
+
+def read_query(model: type[M]) -> M:
+    """The query string as `model`. A parameter given twice is refused, as is an unknown one."""
+    values: dict[str, str] = {}
+    for name, many in request.args.lists():
+        if len(many) > 1:
+            raise ValidationFailed(errors=[{"field": name, "message": "given more than once"}])
+        values[name] = many[0]
+    refuse_nul(values, "query")
+    try:
+        return model.model_validate_strings(values)
+    except ValidationError as error:
+        raise from_validation(error) from None
+
+
+def refuse_nul(value: Any, field: str) -> None:
+    """NUL cannot be stored by Postgres, and U+FFFD from undecodable bytes in a query should not be."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise ValidationFailed(errors=[{"field": field, "message": "must not contain a NUL character"}])
+        if field.startswith("query") and "\ufffd" in value:
+            raise MalformedRequest("The query string is not valid UTF-8")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            refuse_nul(key, field)
+            refuse_nul(item, f"{field}.{key}".removeprefix("body."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            refuse_nul(item, f"{field}.{index}")

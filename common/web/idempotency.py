@@ -1,0 +1,265 @@
+"""Idempotency-Key as the contract has it: one effect and one answer per caller, method, path and key.
+
+The claim is a row that enters the request's first transaction, and the answer is written by the transaction in which
+`reply` is called; so work and answer commit together, and a crash in between leaves either nothing or a claim whose
+lease runs out. A view with several transactions (intend, call, settle) finds its own earlier work by `work_id()`.
+
+Keys are stored as hashes and answers encrypted under the key and the body: neither tokens nor card numbers rest here.
+"""
+
+import hashlib
+import hmac
+import logging
+import os
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from flask import Response, request
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from common import clock, ids
+from common.db.tables import IdempotencyKey
+from common.db.transactions import companion, lost_race, reading, transaction
+from common.errors import (
+    AppError,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    MalformedRequest,
+    RequestInProgress,
+)
+from common.web.problems import problem_response
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=20)
+"""How long a request that died in the middle blocks its key; longer than any call to the outside may take."""
+KEPT = timedelta(hours=24)
+NOT_KEPT = frozenset({400, 401, 403, 413, 415, 422, 429}) | frozenset(range(500, 600))
+"""Refusals before any work: the same key may try again."""
+
+
+class _LostClaim(Exception):
+    """Another request with the same key claimed it first."""
+
+
+class Claim:
+    """This request's hold on its key."""
+
+    def __init__(
+        self, scope: str, fingerprint: str, secret: bytes, taken_over: IdempotencyKey | None
+    ) -> None:
+        self.scope = scope
+        self.fingerprint = fingerprint
+        self.work_id = taken_over.work_id if taken_over else ids.new_id()
+        self.held = taken_over is not None
+        self.answered = False
+        self._secret = secret
+        self._session: Session | None = None
+        self._answering = False
+
+    def enter(self, session: Session) -> None:
+        self._session = session
+        if self.held:
+            return
+        try:
+            session.execute(
+                insert(IdempotencyKey).values(
+                    scope=self.scope,
+                    work_id=self.work_id,
+                    fingerprint=self.fingerprint,
+                    locked_until=clock.now() + LEASE,
+                    created_at=clock.now(),
+                )
+            )
+        except IntegrityError as error:
+            raise _LostClaim if lost_race(error) else error from None
+
+    def leave(self, *, committed: bool) -> None:
+        self._session = None
+        self.held = self.held or committed
+        self.answered = self.answered or (committed and self._answering)
+        self._answering = False
+
+    def keep(self, response: Response) -> None:
+        """Write the answer in the open transaction; without one, `run` keeps it afterwards."""
+        if self._session is None:
+            return
+        self._session.execute(
+            update(IdempotencyKey)
+            .where(IdempotencyKey.scope == self.scope)
+            .values(status=response.status_code, answer=self._seal(response))
+        )
+        self._answering = True
+
+    def release(self) -> None:
+        """Let the key be tried again at once (after a failure in the middle); a kept answer stays."""
+        if not self.held:
+            return
+        with transaction() as session:
+            session.execute(
+                update(IdempotencyKey)
+                .where(IdempotencyKey.scope == self.scope, IdempotencyKey.status.is_(None))
+                .values(locked_until=clock.now())
+            )
+
+    def open(self, row: IdempotencyKey) -> Response:
+        """The first answer again, byte for byte."""
+        assert row.answer is not None
+        try:
+            document = orjson.loads(AESGCM(self._secret).decrypt(row.answer[:12], row.answer[12:], None))
+        except InvalidTag:
+            raise IdempotencyKeyReused() from None
+        response = Response(document["body"].encode("latin-1"), row.status, document["headers"])
+        response.headers["Idempotent-Replayed"] = "true"
+        return response
+
+    def _seal(self, response: Response) -> bytes:
+        document = orjson.dumps(
+            {"headers": list(response.headers.items()), "body": response.get_data().decode("latin-1")}
+        )
+        nonce = os.urandom(12)
+        return nonce + AESGCM(self._secret).encrypt(nonce, document, None)
+
+
+_current: ContextVar[Claim | None] = ContextVar("idempotency_claim", default=None)
+
+
+def work_id() -> str:
+    """The id for what this request creates: the same again when a request that died is repeated with its key."""
+    claim = _current.get()
+    return claim.work_id if claim is not None else ids.new_id()
+
+
+def keep(response: Response) -> None:
+    """Keep the answer of the current idempotent request with its work (called by `reply`)."""
+    claim = _current.get()
+    if claim is not None:
+        claim.keep(response)
+
+
+def run(view: Callable[[], Response], caller: str, *, required: bool) -> Response:
+    """Run a view under the request's Idempotency-Key, or give the answer that this key got before."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        if required:
+            raise IdempotencyKeyRequired()
+        return view()
+    if not 1 <= len(key) <= 255:
+        raise MalformedRequest("Idempotency-Key must have 1 to 255 characters")
+    scope, fingerprint, secret = _derive(key, caller)
+    claim = _claim_or_answer(scope, fingerprint, secret)
+    if isinstance(claim, Response):
+        return claim
+    try:
+        return _first_run(view, claim)
+    except _LostClaim:
+        answer = _claim_or_answer(scope, fingerprint, secret)
+        if isinstance(answer, Response):
+            return answer
+        return _first_run(view, answer)  # the winner rolled back meanwhile
+
+
+def _first_run(view: Callable[[], Response], claim: Claim) -> Response:
+    current, beside = _current.set(claim), companion.set(claim)
+    try:
+        try:
+            response = view()
+        except AppError as refusal:
+            if refusal.status in NOT_KEPT:
+                raise
+            response = problem_response(refusal)
+        if not claim.answered:
+            _keep_alone(claim, response)
+        return response
+    except _LostClaim:
+        raise
+    except Exception:
+        companion.set(None)
+        _release(claim)
+        raise
+    finally:
+        _current.reset(current)
+        companion.reset(beside)
+
+
+def _release(claim: Claim) -> None:
+    try:
+        claim.release()
+    except Exception:
+        log.warning("an idempotency key stays locked until its lease ends", exc_info=True)
+
+
+def _keep_alone(claim: Claim, response: Response) -> None:
+    with transaction():
+        claim.keep(response)
+
+
+def _claim_or_answer(scope: str, fingerprint: str, secret: bytes) -> Claim | Response:
+    with reading() as session:
+        row = session.get(IdempotencyKey, scope)
+    if row is None:
+        return Claim(scope, fingerprint, secret, None)
+    if row.created_at < clock.now() - KEPT:
+        _forget(row)
+        return Claim(scope, fingerprint, secret, None)
+    if not hmac.compare_digest(row.fingerprint, fingerprint):
+        raise IdempotencyKeyReused()
+    claim = Claim(scope, fingerprint, secret, row)
+    if row.answer is not None:
+        return claim.open(row)
+    if row.locked_until > clock.now() or not _take_over(row):
+        raise RequestInProgress(retry_after=1)
+    return claim
+
+
+def _take_over(row: IdempotencyKey) -> bool:
+    with transaction() as session:
+        taken = session.execute(
+            update(IdempotencyKey)
+            .where(
+                IdempotencyKey.scope == row.scope,
+                IdempotencyKey.locked_until == row.locked_until,
+                IdempotencyKey.status.is_(None),
+            )
+            .values(locked_until=clock.now() + LEASE)
+        )
+        return bool(taken.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def _forget(row: IdempotencyKey) -> None:
+    with transaction() as session:
+        session.execute(
+            delete(IdempotencyKey).where(
+                IdempotencyKey.scope == row.scope, IdempotencyKey.created_at == row.created_at
+            )
+        )
+
+
+def _derive(key: str, caller: str) -> tuple[str, str, bytes]:
+    """Scope (hash of who, what and key), fingerprint of the body, and the secret that seals the answer."""
+    scope = hashlib.sha256("\n".join((caller, request.method, request.path, key)).encode()).hexdigest()
+    body = _canonical(request.get_data(cache=True))
+    fingerprint = hmac.new(key.encode(), b"body\n" + body, hashlib.sha256).hexdigest()
+    secret = hmac.new(key.encode(), b"answer\n" + body, hashlib.sha256).digest()
+    return scope, fingerprint, secret
+
+
+def _canonical(raw: bytes) -> bytes:
+    if request.mimetype != "application/json":
+        return raw
+    try:
+        return orjson.dumps(orjson.loads(raw or b"{}"), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONDecodeError:
+        return raw
+
+
+def prune(session: Session, before: datetime) -> None:
+    """Delete keys made before an instant (the worker's janitor does, 24 hours on)."""
+    scopes = select(IdempotencyKey.scope).where(IdempotencyKey.created_at < before).limit(1000)
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.scope.in_(scopes)))
