@@ -32,6 +32,9 @@ class Settings(BaseModel):
     pool_overflow: int = Field(default=8, ge=0, description="connections above the pool under load")
     pool_timeout_s: float = Field(default=5.0, gt=0, description="wait for a free connection, then 503")
     lock_timeout_s: float = Field(default=5.0, gt=0, description="wait for a database lock, then 503")
+    worker_metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="port of the worker's own /metrics; 0: none"
+    )
 
     environment: str = shared("SRICARE_ENV", default="production", description="development or production")
     rabbitmq_url: str = shared("RABBITMQ_URL", description="AMQP URL of the broker")

@@ -1,4 +1,7 @@
-"""The topology as RabbitMQ definitions JSON, for brokers that are given it at start: `python -m common.messaging.definitions`."""
+"""The topology as RabbitMQ definitions JSON, for brokers that are given it at start.
+
+`python -m common.messaging.definitions` prints it.
+"""
 
 import sys
 from typing import Any

@@ -46,7 +46,8 @@ class Publisher:
         self._stopped = stopped
         self._loop = IOLoop()
         self._channel: Channel | None = None
-        self._lost: Exception | None = None
+        self.lost: Exception | None = None
+        """What ended the connection or the channel; such a publisher is of no use any more."""
         self._blocked = False
         self._tag = 0
         self._unconfirmed: dict[int, str] = {}
@@ -80,13 +81,13 @@ class Publisher:
             self._tag += 1
             self._unconfirmed[self._tag] = message.properties.message_id or ""
         waited_from, left = time.monotonic(), len(self._unconfirmed)
-        while self._unconfirmed and self._lost is None:
+        while self._unconfirmed and self.lost is None:
             self._run(0.5)
             if self._blocked or len(self._unconfirmed) < left:
                 waited_from, left = time.monotonic(), len(self._unconfirmed)
             patience = CONFIRM_WITHIN_WHEN_STOPPING_S if self._stopped() else CONFIRM_WITHIN_S
             if time.monotonic() - waited_from > patience:
-                self._lost = BrokerTrouble("no confirmation in time")
+                self.lost = BrokerTrouble("no confirmation in time")
         return receipt
 
     def pump(self, seconds: float) -> None:
@@ -114,8 +115,8 @@ class Publisher:
         self._loop.remove_timeout(timer)
 
     def _raise_loss(self) -> None:
-        if self._lost is not None:
-            raise self._lost
+        if self.lost is not None:
+            raise self.lost
 
     def _on_open(self, connection: pika.SelectConnection) -> None:
         connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(True))
@@ -158,6 +159,6 @@ class Publisher:
             self._loop.stop()
 
     def _on_loss(self, _source: object, error: BaseException | str) -> None:
-        if self._lost is None:
-            self._lost = error if isinstance(error, Exception) else BrokerTrouble(str(error))
+        if self.lost is None:
+            self.lost = error if isinstance(error, Exception) else BrokerTrouble(str(error))
         self._loop.stop()

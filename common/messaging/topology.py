@@ -126,34 +126,25 @@ def declare(connection: pika.BlockingConnection) -> None:
 
 
 def missing(connection: pika.BlockingConnection) -> str | None:
-    """The first exchange or queue that the broker does not have, or None."""
-    for exchange in exchanges():
-        if not _there(
-            connection, lambda channel, name=exchange: channel.exchange_declare(name, passive=True)
-        ):
-            return f"exchange {exchange}"
-    for queue in queues():
-        if not _there(connection, lambda channel, name=queue.name: channel.queue_declare(name, passive=True)):
-            return f"queue {queue.name}"
-    return None
-
-
-def _there(connection: pika.BlockingConnection, ask: Callable[[Any], Any]) -> bool:
+    """What the broker says of the first exchange or queue that it does not have, or None."""
     channel = connection.channel()
     try:
-        ask(channel)
+        for exchange in exchanges():
+            channel.exchange_declare(exchange, passive=True)
+        for queue in queues():
+            channel.queue_declare(queue.name, passive=True)
     except pika.exceptions.ChannelClosedByBroker as error:
-        if error.reply_code == 404:
-            return False
-        raise
+        if error.reply_code != 404:
+            raise
+        return error.reply_text
     channel.close()
-    return True
+    return None
 
 
 def _wait_for(connection: pika.BlockingConnection, stopped: Callable[[], bool]) -> None:
     told = None
     while (absent := missing(connection)) is not None and not stopped():
         if absent != told:
-            log.warning("waiting for the broker's definitions: there is no %s", absent)
+            log.warning("waiting for the broker's definitions: %s", absent)
             told = absent
         connection.sleep(1.0)

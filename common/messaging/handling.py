@@ -1,0 +1,149 @@
+"""One message against the database: what became of it, without a word of AMQP.
+
+A message is handled in one transaction: its inbox row first, whose key decides who was first, then the handler.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import insert, text
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from common import clock, context, contracts, tracing
+from common.db import rerun_lost_race, transaction
+from common.db.tables import Inbox
+from common.db.transactions import lost_race
+from common.errors import AppError
+from common.messaging import metrics
+from common.messaging.envelope import Event, MalformedEvent, parse
+from common.messaging.outcomes import NotYet, Rejected
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Session, Event], None]
+Handlers = Mapping[str, Handler]
+"""Event type → handler; `"#"` is for all types that have none of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Handled, now or before: acknowledge it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """It failed, and may not fail later."""
+
+    error: str
+    reason: str
+    event_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """It can never be handled. `cause` is one of few words, for counting."""
+
+    cause: str
+    error: str
+    reason: str
+    event_type: str = ""
+
+
+Outcome = Done | Again | Dead
+
+
+class DatabaseAway(Exception):
+    """Nothing can be said about any message until the database is back."""
+
+
+class _Duplicate(Exception):
+    """Another delivery of the same event was handled before."""
+
+
+def handle(queue: str, handlers: Handlers, body: bytes) -> Outcome:
+    """Handle one message. Raises DatabaseAway. Safe to repeat."""
+    read = _read(handlers, body)
+    if isinstance(read, Dead):
+        return read
+    event, handler = read
+    request = context.request_id.set(event.correlation_id)
+    current = context.event_id.set(event.id)
+    try:
+        with tracing.span(f"{queue} process", tracing.SpanKind.CONSUMER, event.traceparent):
+            return _handle(queue, handler, event)
+    finally:
+        context.request_id.reset(request)
+        context.event_id.reset(current)
+
+
+def _read(handlers: Handlers, body: bytes) -> tuple[Event, Handler] | Dead:
+    """The event and who handles it; all that can be refused without the database is refused here."""
+    try:
+        event = parse(body)
+        violation = contracts.violation(event.type, event.data)
+    except MalformedEvent as error:
+        return Dead("malformed", "MalformedEvent", str(error))
+    except contracts.UnknownEvent:
+        return Dead("unknown_type", "UnknownEvent", "no published contract names this type", event.type)
+    if violation is not None:
+        return Dead("schema", "SchemaViolation", violation, event.type)
+    handler = handlers.get(event.type) or handlers.get(contracts.EVERYTHING)
+    if handler is None:
+        return Dead("no_handler", "NoHandler", "this queue has no handler for this type", event.type)
+    return event, handler
+
+
+def _handle(queue: str, handler: Handler, event: Event) -> Outcome:
+    began = time.perf_counter()
+    try:
+        _once(queue, handler, event)
+    except _Duplicate:
+        metrics.DUPLICATES.labels(queue).inc()
+        return Done()
+    except NotYet as error:
+        return Again("NotYet", str(error) or "what it refers to is not here yet", event.type)
+    except Rejected as error:
+        return Dead("rejected", "Rejected", str(error) or "rejected", event.type)
+    except AppError as error:
+        if error.status < 500:
+            return Dead("rejected", type(error).__name__, f"{error.code}: {error.detail}", event.type)
+        return Again(type(error).__name__, error.code, event.type)
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        if not database_answers():
+            raise DatabaseAway(type(error).__name__) from error
+        return _unexpected(event, error)
+    except Exception as error:  # noqa: BLE001 (whatever a handler does, the queue goes on)
+        return _unexpected(event, error)
+    metrics.HANDLED.labels(queue, event.type).inc()
+    metrics.HANDLING_SECONDS.labels(queue).observe(time.perf_counter() - began)
+    return Done()
+
+
+@rerun_lost_race
+def _once(queue: str, handler: Handler, event: Event) -> None:
+    with transaction() as session:
+        try:
+            session.execute(insert(Inbox).values(consumer=queue, event_id=event.id, handled_at=clock.now()))
+        except IntegrityError as error:
+            raise _Duplicate if lost_race(error) else error from None
+        handler(session, event)
+
+
+def _unexpected(event: Event, error: Exception) -> Again:
+    """The exception's own text stays in the log: it may hold personal data."""
+    log.error("handler of %s failed", event.type, exc_info=error)
+    return Again(type(error).__name__, "the handler failed; its log has more", event.type)
+
+
+def database_answers() -> bool:
+    """Whether a transaction can be had at all."""
+    try:
+        with transaction() as session:
+            session.execute(text("SELECT 1"))
+    except SQLAlchemyError:
+        return False
+    return True

@@ -1,0 +1,248 @@
+"""The relay: publishes the outbox's rows in the order of their ids, and marks those that the broker confirmed.
+
+A crash between confirmation and mark publishes again; the consumers' inboxes see to that. A row that is returned or
+refused waits longer each time and holds nobody up.
+"""
+
+import heapq
+import logging
+import threading
+import time
+from collections import defaultdict
+from datetime import datetime
+from typing import NamedTuple
+
+from flask import Flask
+from pika.exceptions import ChannelClosedByBroker
+from pika.spec import BasicProperties
+from sqlalchemy import Select, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from common import clock, contracts
+from common.db import reading, transaction
+from common.db.tables import Outbox
+from common.messaging import metrics
+from common.messaging.broker import BROKER_AWAY, Outage, parameters
+from common.messaging.envelope import CONTENT_TYPE
+from common.messaging.publisher import Message, Publisher, Receipt
+from common.messaging.topology import Topology
+from common.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+"""Messages in flight at once, and rows marked by one UPDATE."""
+POLL_S = 1.0
+MAX_BODY = 4 * 1024 * 1024
+"""For a body above its own limit the broker closes the channel under all others."""
+
+_DUE_BATCH = 100
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_TOPOLOGY_AGAIN_AFTER_S = 10.0
+
+
+class Pending(NamedTuple):
+    """A row that waits to be published."""
+
+    id: str
+    type: str
+    body: str
+    created_at: datetime
+    attempts: int
+
+
+_PENDING = (
+    select(Outbox.id, Outbox.type, Outbox.body, Outbox.created_at, Outbox.attempts)
+    .where(Outbox.published_at.is_(None))
+    .order_by(Outbox.id)
+)
+_FAILED_BEFORE = select(Outbox.id).where(Outbox.published_at.is_(None), Outbox.attempts > 0)
+
+
+def record(receipt: Receipt) -> None:
+    """Write down what became of a batch; safe to repeat."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for row_id, reason in receipt.failed.items():
+        reasons[reason[:300]].append(row_id)
+    with transaction() as session:
+        if receipt.confirmed:
+            session.execute(
+                update(Outbox).where(Outbox.id.in_(receipt.confirmed)).values(published_at=clock.now()),
+                execution_options={"synchronize_session": False},
+            )
+        for reason, row_ids in reasons.items():
+            session.execute(
+                update(Outbox)
+                .where(Outbox.id.in_(row_ids))
+                .values(attempts=Outbox.attempts + 1, last_error=reason),
+                execution_options={"synchronize_session": False},
+            )
+
+
+class Relay:
+    """One thread runs it; others `wake` it and say whether it `leads`."""
+
+    def __init__(self, app: Flask, settings: Settings, topology: Topology, stop: threading.Event) -> None:
+        self.leads = threading.Event()
+        self.connected = False
+        self._app = app
+        self._service = settings.SERVICE
+        self._parameters = parameters(settings.rabbitmq_url, f"{settings.SERVICE}.relay")
+        self._topology = topology
+        self._stop = stop
+        self._rung = threading.Event()
+        self._publisher: Publisher | None = None
+        self._batch = BATCH
+        self._unrecorded: list[Receipt] = []
+        self._held: list[tuple[float, str]] | None = None  # None: to be read again
+
+    def wake(self) -> None:
+        """There are new rows, or a reason to look at `leads` and at whether to stop."""
+        self._rung.set()
+        publisher = self._publisher
+        if publisher is not None:
+            publisher.wake()
+
+    def run(self) -> None:
+        """Relay whenever this process leads and the broker is there, until stopped."""
+        outage = Outage("relay")
+        with self._app.app_context():
+            while not self._stop.is_set():
+                if not self.leads.is_set():
+                    self._rung.wait(POLL_S)
+                    self._rung.clear()
+                    continue
+                try:
+                    self._relay(outage)
+                except BROKER_AWAY as error:
+                    self._stop.wait(outage.failed(error))
+                except Exception as error:
+                    log.exception("relay: unexpected failure")
+                    self._stop.wait(outage.failed(error))
+
+    def _relay(self, outage: Outage) -> None:
+        self._topology.ensure(outage.began_at, self._stop.is_set)
+        publisher = Publisher(self._parameters, self._stop.is_set)
+        try:
+            publisher.connect()
+            self._publisher, self.connected = publisher, True
+            self._held = None
+            while self.leads.is_set() and not self._stop.is_set():
+                self._rung.clear()
+                try:
+                    more = self._round(publisher)
+                except SQLAlchemyError as error:
+                    log.warning("relay: the database is not available (%s)", type(error).__name__)
+                    publisher.pump(POLL_S)
+                    continue
+                publisher.pump(0 if more or self._rung.is_set() else self._idle_for())
+                outage.over()
+        finally:
+            self._publisher, self.connected = None, False
+            publisher.close()
+
+    def _round(self, publisher: Publisher) -> bool:
+        """Publish a batch of what is new and a few of what failed before; returns whether there is more."""
+        self._record()
+        if self._held is None:
+            self._held = [(time.monotonic(), row_id) for row_id in _read_ids(_FAILED_BEFORE)]
+        limit = self._batch
+        fresh = _read(_PENDING.where(Outbox.attempts == 0).limit(limit))
+        self._publish(publisher, fresh)
+        due = self._due(self._held)
+        self._publish(publisher, due)
+        return len(fresh) == limit or len(due) == _DUE_BATCH
+
+    def _due(self, held: list[tuple[float, str]]) -> list[Pending]:
+        """The rows that failed before and have waited long enough."""
+        now = time.monotonic()
+        row_ids: list[str] = []
+        while held and held[0][0] <= now and len(row_ids) < _DUE_BATCH:
+            row_ids.append(heapq.heappop(held)[1])
+        try:
+            return _read(_PENDING.where(Outbox.id.in_(row_ids))) if row_ids else []
+        except SQLAlchemyError:
+            self._held = None
+            raise
+
+    def _publish(self, publisher: Publisher, rows: list[Pending]) -> None:
+        if not rows:
+            return
+        unfit = {row.id: reason for row in rows if (reason := self._unfit(row)) is not None}
+        receipt = publisher.publish([self._message(row) for row in rows if row.id not in unfit])
+        receipt.failed.update(unfit)
+        self._isolate(publisher, rows, receipt)
+        self._unrecorded.append(receipt)
+        _observe(rows, receipt)
+        self._record()
+        if receipt.failed:
+            self._hold([row for row in rows if row.id in receipt.failed])
+            log.warning("relay: %d events wait: %s", len(receipt.failed), next(iter(receipt.failed.values())))
+            # Perhaps the broker has lost a queue that the topology has.
+            self._topology.ensure(time.monotonic() - _TOPOLOGY_AGAIN_AFTER_S, self._stop.is_set)
+
+    def _isolate(self, publisher: Publisher, rows: list[Pending], receipt: Receipt) -> None:
+        """When the broker closes the channel over some message, find out which by ever smaller batches."""
+        if not isinstance(publisher.lost, ChannelClosedByBroker):
+            self._batch = min(BATCH, self._batch * 2)
+        elif len(rows) > 1:
+            self._batch = max(1, self._batch // 8)
+        else:
+            receipt.failed[rows[0].id] = f"refused by the broker: {publisher.lost.reply_text}"
+
+    def _hold(self, rows: list[Pending]) -> None:
+        """Let rows wait, longer each time."""
+        for row in rows:
+            pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(row.attempts, 16))
+            if self._held is not None:
+                heapq.heappush(self._held, (time.monotonic() + pause, row.id))
+
+    def _record(self) -> None:
+        while self._unrecorded:
+            record(self._unrecorded[0])
+            del self._unrecorded[0]
+
+    def _idle_for(self) -> float:
+        next_due = self._held[0][0] - time.monotonic() if self._held else POLL_S
+        return max(0.0, min(POLL_S, next_due))
+
+    def _unfit(self, row: Pending) -> str | None:
+        """Why a row cannot even be tried: the broker would close the channel under all others."""
+        try:
+            producer = contracts.producer_of(row.type)
+        except contracts.UnknownEvent:
+            return "no published contract names this type"
+        if producer != self._service:
+            return f"events of this type are {producer}'s"
+        return "larger than a message may be" if len(row.body) > MAX_BODY else None
+
+    def _message(self, row: Pending) -> Message:
+        properties = BasicProperties(
+            content_type=CONTENT_TYPE,
+            delivery_mode=2,
+            message_id=row.id,
+            type=row.type,
+            app_id=self._service,
+            timestamp=int(row.created_at.timestamp()),
+        )
+        return Message(contracts.exchange_of(self._service), row.type, row.body.encode(), properties)
+
+
+def _read(statement: Select[str, str, str, datetime, int]) -> list[Pending]:
+    with reading() as session:
+        return [Pending._make(row) for row in session.execute(statement)]
+
+
+def _read_ids(statement: Select[str]) -> list[str]:
+    with reading() as session:
+        return list(session.scalars(statement))
+
+
+def _observe(rows: list[Pending], receipt: Receipt) -> None:
+    confirmed, now = set(receipt.confirmed), clock.now()
+    for row in rows:
+        if row.id in confirmed:
+            metrics.PUBLISHED.labels(row.type).inc()
+            metrics.RELAY_LAG.observe(max(0.0, (now - row.created_at).total_seconds()))
+        elif row.id in receipt.failed:
+            metrics.PUBLISH_FAILED.labels(row.type).inc()
