@@ -1,5 +1,6 @@
 """How the commands of `dev` speak: progress on stdout, one clear line on stderr when they cannot go on."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -10,7 +11,8 @@ class Trouble(Exception):
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    with contextlib.suppress(OSError):  # the terminal is gone: what runs must still be stopped in order
+        print(text, flush=True)
 
 
 def run(command: Callable[[], int | None]) -> NoReturn:

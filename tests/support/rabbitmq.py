@@ -1,10 +1,10 @@
 """A RabbitMQ node for tests to start, stop, freeze and kill: `dev.broker`'s private node on ports of its own."""
 
-import os
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ import pytest
 
 from dev.broker import PrivateNode, find_server
 from dev.ports import free_ports
+from dev.processes import session_members, signal_session
 
 
 class PrivateRabbit:
@@ -102,15 +103,16 @@ class PrivateRabbit:
 
     def _signal(self, number: signal.Signals) -> None:
         if self.running and self._server is not None:
-            os.killpg(self._server.pid, number)
+            signal_session(self._server.pid, number)
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> None:
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        """Wait until the process is gone with all its children, the Erlang machine among them."""
+        deadline = time.monotonic() + 20
+        while process.poll() is None or session_members(process.pid):
+            if time.monotonic() > deadline:
+                signal_session(process.pid, signal.SIGKILL)
+            time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

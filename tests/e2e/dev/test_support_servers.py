@@ -1,8 +1,13 @@
 """The servers that tests start are real, keep what they promise when stopped, and leave nothing behind."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pika
 import psutil
 import psycopg
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
 from sqlalchemy import create_engine, text
 
 from dev import broker
@@ -32,6 +37,19 @@ def test_postgres_databases_are_separate_copies_of_their_template() -> None:
         psycopg.connect(host="127.0.0.1", port=server.port, user="postgres")
 
 
+DURABLE = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)
+
+
+@contextmanager
+def _channel(url: str) -> Iterator[BlockingChannel]:
+    """A channel with confirms on which the durable queue `kept` is declared."""
+    with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.queue_declare("kept", durable=True)
+        yield channel
+
+
 @pytest.mark.broker
 def test_a_private_rabbit_comes_back_with_its_messages_and_leaves_no_process() -> None:
     with PrivateRabbit() as rabbit:
@@ -39,10 +57,13 @@ def test_a_private_rabbit_comes_back_with_its_messages_and_leaves_no_process() -
         assert broker.refusal(rabbit.url.replace("guest:guest", "guest:wrong")) == (
             "refuses the user or the password"
         )
+        with _channel(rabbit.url) as channel:
+            channel.basic_publish("", "kept", b"hello", DURABLE)
         rabbit.kill()
         assert broker.refusal(rabbit.url) == "does not answer (AMQPConnectionError)"
         rabbit.start()
-        assert broker.refusal(rabbit.url) is None
+        with _channel(rabbit.url) as channel:
+            assert channel.basic_get("kept", auto_ack=True)[2] == b"hello"
         home = str(rabbit.home)
     assert not rabbit.home.exists()
     assert not [p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("HOME") == home]
