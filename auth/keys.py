@@ -87,7 +87,7 @@ class KeyRing:
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        with open(self._folder / ".lock", "w", encoding="ascii") as handle:
+        with (self._folder / ".lock").open("w", encoding="ascii") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 

@@ -19,6 +19,7 @@ def verify_password(password: str, password_hash: str | None) -> bool:
     """Whether it is the password; takes as long when there is no such user (None)."""
     with _slots:
         try:
-            return _hasher.verify(password_hash or _NOBODY, password) and password_hash is not None
+            _hasher.verify(password_hash or _NOBODY, password)
         except (VerificationError, InvalidHashError):
             return False
+        return password_hash is not None

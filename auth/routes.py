@@ -44,12 +44,13 @@ def _client() -> dict[str, str]:
 
 
 def _tokens(user_id: str, roles: list[str], session_id: str) -> str:
-    return create_access_token(
+    token: str = create_access_token(
         identity=user_id,
         additional_claims={"roles": roles, "sid": session_id},
         additional_headers={"kid": _keys().signing_key().kid},
         expires_delta=timedelta(seconds=_settings().access_token_s),
     )
+    return token
 
 
 def _answer(user: User, access_token: str, refresh_token: str) -> TokensOut:

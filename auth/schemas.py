@@ -109,7 +109,7 @@ class TokensOut(BaseModel):
     user: UserOut
     access_token: str
     refresh_token: str
-    token_type: str = "Bearer"
+    token_type: str = "Bearer"  # noqa: S105 -- the scheme (RFC 6750), not a secret
     expires_in: int = Field(description="seconds until the access token expires")
 
 

@@ -104,7 +104,21 @@ class DatabaseUnavailable(ServiceUnavailable):
 
 
 COMMON_ERRORS: tuple[type[AppError], ...] = (
-    MalformedRequest, IdempotencyKeyRequired, Unauthorized, Forbidden, NotFound, MethodNotAllowed, NotAcceptable, Conflict,
-    RequestInProgress, BodyTooLarge, UnsupportedMediaType, ValidationFailed, IdempotencyKeyReused, TooManyRequests,
-    InternalError, ServiceUnavailable, DatabaseUnavailable,
-)  # fmt: skip
+    MalformedRequest,
+    IdempotencyKeyRequired,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    NotAcceptable,
+    Conflict,
+    RequestInProgress,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    ValidationFailed,
+    IdempotencyKeyReused,
+    TooManyRequests,
+    InternalError,
+    ServiceUnavailable,
+    DatabaseUnavailable,
+)

@@ -18,7 +18,7 @@ _tracer: trace.Tracer | None = None
 
 
 def configure(service: str, endpoint: str | None) -> None:
-    """Send spans to an OTLP/HTTP collector; without an endpoint this does nothing. Call once per process, after fork."""
+    """Send spans to an OTLP/HTTP collector; does nothing without an endpoint. Call once per process, after fork."""
     global _tracer
     if not endpoint:
         return

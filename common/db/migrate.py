@@ -38,5 +38,7 @@ def run_migrations(metadata: MetaData) -> None:
         )
         with context.begin_transaction():
             if engine.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                connection.execute(text("SET LOCAL lock_timeout = '60s'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrations'))"))
             context.run_migrations()

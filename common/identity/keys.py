@@ -1,4 +1,4 @@
-"""The public keys that tokens are verified with: auth's JWKS, cached, kept in the database, refetched with restraint."""
+"""The public keys that tokens are verified with: auth's JWKS, cached, stored, refetched with restraint."""
 
 import logging
 import threading

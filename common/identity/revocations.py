@@ -21,7 +21,7 @@ _OVERLAP = timedelta(seconds=10)
 
 
 def revoke(session: Session, subject: str, at: datetime) -> None:
-    """Refuse tokens of a session (`session:<id>`) or user (`user:<id>`) issued up to `at`. Safe to repeat, in any order."""
+    """Refuse tokens of a session (`session:<id>`) or user (`user:<id>`) issued up to `at`. Safe to repeat."""
     row = session.get(Revocation, subject, with_for_update=True)
     if row is None:
         session.add(

@@ -2,10 +2,11 @@
 
 import threading
 import time
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 import pika
+import pika.exceptions
 from flask import Blueprint, Flask, Response, current_app
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -81,9 +82,10 @@ def _outbox() -> dict[str, Any]:
     pending = select(func.count(), func.min(Outbox.created_at)).where(Outbox.published_at.is_(None))
     try:
         with reading() as session:
-            count, oldest = session.execute(pending).one()
+            row = session.execute(pending).one()
     except SQLAlchemyError as error:
         return {"status": "unknown", "reason": type(error).__name__}
+    count, oldest = row[0], cast(datetime | None, row[1])
     age = (clock.now() - oldest).total_seconds() if oldest else 0.0
     OUTBOX_PENDING.set(count)
     OUTBOX_AGE.set(age)

@@ -47,7 +47,7 @@ def install_openapi(
     document = build_document(app, title=title, description=description, errors=errors)
     app.extensions["sricare_openapi"] = document
     templates = FileSystemLoader(Path(__file__).parent / "templates")
-    app.jinja_loader = ChoiceLoader([templates, *([app.jinja_loader] if app.jinja_loader else [])])  # type: ignore[method-assign]
+    app.jinja_loader = ChoiceLoader([templates, *([app.jinja_loader] if app.jinja_loader else [])])
     config = {
         "openapi": "3.0.3",
         "title": title,

@@ -1,0 +1,210 @@
+"""Transactions lose nothing under concurrency, on both databases."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import IntegrityError, SAWarning
+
+from common import clock, ids
+from common.db import at_head, db, reading, rerun_lost_race, transaction, wake
+from common.db.engine import WRITE
+from common.db.leader import Leadership
+from common.db.tables import Heartbeat, Inbox, Outbox
+from common.db.wake import listen
+
+
+def in_threads(app: Flask, count: int, work) -> list[BaseException]:
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        with app.app_context():
+            try:
+                work()
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_eighty_concurrent_increments_all_count(app: Flask) -> None:
+    with transaction() as session:
+        session.add(Outbox(id="1", type="counter", body="", attempts=0))
+
+    def increment() -> None:
+        with transaction() as session:
+            row = session.get(Outbox, "1", with_for_update=True)
+            assert row is not None
+            row.attempts += 1
+
+    assert in_threads(app, 80, increment) == []
+    with reading() as session:
+        row = session.get(Outbox, "1")
+        assert row is not None
+        assert row.attempts == 80
+
+
+def test_a_block_that_raises_leaves_nothing(app: Flask) -> None:
+    with pytest.raises(RuntimeError), transaction() as session:
+        session.execute(insert(Inbox).values(consumer="q", event_id="e", handled_at=clock.now()))
+        raise RuntimeError
+    with reading() as session:
+        assert session.scalars(select(Inbox)).all() == []
+
+
+def test_the_second_run_sees_what_the_winner_of_a_race_wrote(app: Flask) -> None:
+    runs = []
+
+    @rerun_lost_race
+    def claim() -> str:
+        runs.append(1)
+        if len(runs) == 1:
+            with transaction() as session:
+                session.execute(insert(Inbox).values(consumer="q", event_id="e", handled_at=clock.now()))
+            with transaction() as session:
+                session.execute(insert(Inbox).values(consumer="q", event_id="e", handled_at=clock.now()))
+        with reading() as session:
+            return "lost" if session.get(Inbox, ("q", "e")) else "won"
+
+    assert claim() == "lost"
+    assert len(runs) == 2
+
+
+def test_a_race_lost_twice_is_raised(app: Flask) -> None:
+    @rerun_lost_race
+    def collide() -> None:
+        with transaction() as session:
+            values = {"consumer": "q", "event_id": "e", "handled_at": clock.now()}
+            session.execute(insert(Inbox).values(values))
+            session.execute(insert(Inbox).values(values))
+
+    with pytest.raises(IntegrityError):
+        collide()
+
+
+def test_a_write_lock_asked_for_after_a_read_is_an_error_not_a_silent_nothing(app: Flask) -> None:
+    with reading() as session:
+        session.execute(text("SELECT 1"))
+        with pytest.raises(SAWarning):
+            session.connection(execution_options=WRITE)
+
+
+def test_readers_do_not_wait_for_a_writer(app: Flask) -> None:
+    with transaction() as writer:
+        writer.add(Heartbeat(name="w", beaten_at=clock.now(), broker_connected=True))
+        writer.flush()
+        with reading() as session:
+            assert session.get(Heartbeat, "w") is None
+
+
+def test_times_come_back_aware_in_utc(app: Flask) -> None:
+    at = clock.now()
+    with transaction() as session:
+        session.add(Heartbeat(name="w", beaten_at=at, broker_connected=True))
+    with reading() as session:
+        row = session.get(Heartbeat, "w")
+        assert row is not None
+        assert row.beaten_at == at
+        assert row.beaten_at.utcoffset() is not None
+
+
+def test_migrations_are_at_head_and_match_the_models(app: Flask) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from auth.models import Base
+    from common.db import PlatformBase
+
+    assert at_head()
+    with db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"target_metadata": None})
+        differences = compare_metadata(context, _merged(Base.metadata, PlatformBase.metadata))
+    assert differences == []
+
+
+def _merged(*sources):
+    from sqlalchemy import MetaData
+
+    merged = MetaData()
+    for source in sources:
+        for table in source.tables.values():
+            table.to_metadata(merged)
+    return merged
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_processes_that_migrate_at_once_do_it_once(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path / 'fresh.sqlite3'}"
+    if kind == "postgres":
+        url = request.getfixturevalue("postgres").create_database()
+    environment = os.environ | {
+        "AUTH_DATABASE_URL": url,
+        "AUTH_KEYS_DIR": str(tmp_path / "keys"),
+        "RABBITMQ_URL": "amqp://127.0.0.1:1/",
+    }
+    command = [sys.executable, "-m", "flask", "--app", "auth.app", "db", "upgrade"]
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(3)]
+    outputs = [process.communicate(timeout=60)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], outputs
+
+
+def test_a_commit_wakes_the_listener_and_a_rollback_does_not(app: Flask) -> None:
+    listener = listen(db.engine)
+    try:
+        with pytest.raises(RuntimeError), transaction() as session:
+            session.add(Outbox(id=ids.new_id(), type="t", body="{}", attempts=0))
+            session.flush()
+            raise RuntimeError
+        assert listener.wait(0.05) == set()
+        with transaction() as session:
+            session.add(Outbox(id=ids.new_id(), type="t", body="{}", attempts=0))
+            wake(session, "deliveries")
+        assert listener.wait(2.0) == {"outbox", "deliveries"}
+        assert listener.wait(0.05) == set()
+    finally:
+        listener.close()
+
+
+def test_waking_nobody_is_no_error(app: Flask) -> None:
+    with transaction() as session:
+        wake(session, "outbox")
+
+
+def test_one_leads_and_another_takes_over_when_it_goes(app: Flask) -> None:
+    first, second = Leadership(db.engine, "relay"), Leadership(db.engine, "relay")
+    assert first.acquire()
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
+    second.release()
+
+
+def test_updates_of_one_row_by_condition_are_exact(app: Flask) -> None:
+    with transaction() as session:
+        session.add(Outbox(id="1", type="counter", body="", attempts=10))
+    taken = []
+
+    def take() -> None:
+        with transaction() as session:
+            done = session.execute(
+                update(Outbox)
+                .where(Outbox.id == "1", Outbox.attempts >= 3)
+                .values(attempts=Outbox.attempts - 3)
+            )
+            taken.append(done.rowcount)
+
+    assert in_threads(app, 10, take) == []
+    assert sum(taken) == 3
