@@ -113,6 +113,7 @@ def _ensure_staff(layout: Layout, person: Person) -> None:
         input=f"{person.password}\n",
         capture_output=True,
         text=True,
+        start_new_session=True,  # without a terminal of its own it reads the password from stdin
         check=False,
     )
     if done.returncode != 0:
