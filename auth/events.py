@@ -37,6 +37,10 @@ def user_updated(user: User, changed: list[str]) -> Outbox:
     )
 
 
+def user_deactivated(user: User, reason: str) -> Outbox:
+    return new_event("user.deactivated", subject=user.id, data={"user_id": user.id, "reason": reason})
+
+
 def session_revoked(session: LoginSession, reason: str) -> Outbox:
     return new_event(
         "session.revoked",

@@ -207,6 +207,14 @@ def patch_me(body: ProfileIn) -> Response:
         return reply(UserOut.of(user))
 
 
+@routes.delete("/me")
+@operation("Close the account", returns={204: None})
+def delete_me() -> Response:
+    with transaction() as session:
+        use_cases.deactivate_user(session, user_id=identity().user_id, reason="closed_by_user")
+        return reply(None, 204)
+
+
 @routes.get("/.well-known/jwks.json")
 @operation("Public signing keys (RFC 7517)", returns={200: JwksOut}, roles=None)
 def get_jwks() -> Response:

@@ -170,6 +170,19 @@ def update_profile(session: Session, *, user_id: str, name: str | None, language
     return user
 
 
+def deactivate_user(session: Session, *, user_id: str, reason: str) -> None:
+    """Close an account: no sign-in, every token refused everywhere. Safe to repeat. Raises NotFound."""
+    user = session.get(User, user_id, with_for_update=True)
+    if user is None:
+        raise NotFound()
+    if not user.active:
+        return
+    user.active = False
+    end_all_sessions(session, user_id=user_id, reason=reason)
+    revoke(session, f"user:{user_id}", clock.now())
+    session.add(events.user_deactivated(user, reason))
+
+
 def record_audit(session: Session, event: Event) -> None:
     """Keep what an event says, without the secrets in it."""
     session.add(

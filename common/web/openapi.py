@@ -53,11 +53,13 @@ def install_openapi(
         "title": title,
         "headers": [],
         "specs": [
-            {"endpoint": "openapi", "route": f"{prefix}/openapi.json", "rule_filter": lambda _rule: False}
+            {"endpoint": "openapi", "route": "/openapi.json", "rule_filter": lambda _rule: False}
         ],
-        "static_url_path": f"{prefix}/apidocs/static",
+        "url_prefix": prefix,
+        "static_url_path": "/apidocs/static",
+        "oauth_redirect": "/apidocs/oauth2-redirect.html",
         "swagger_ui": True,
-        "specs_route": f"{prefix}/apidocs/",
+        "specs_route": "/apidocs/",
     }
     Swagger(app, config=config, template=document)
 
