@@ -1,0 +1,229 @@
+"""Events from outbox to committed inbox against raw confirmed publishing and consuming on the same broker.
+
+Each side has two processes, one that publishes and one that consumes, as a producing and a consuming service have;
+the raw pair knows no database. `python -m tests.bench.events` prints the figures.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+import pika
+from pika.spec import BasicProperties
+from sqlalchemy import func, insert, select
+
+from common import clock
+from common.db import reading, transaction, wake
+from common.db.tables import Inbox, Outbox
+from common.messaging import Event, new_event
+from common.messaging.publisher import Message, Publisher
+from common.messaging.relay import BATCH
+from common.messaging.worker import run_worker
+from tests.support.eventually import eventually
+from tests.support.messaging.house import SHORT_RETRIES, THING, House, published
+from tests.support.rabbitmq import PrivateRabbit
+
+EVENTS = 10_000
+ROUNDS = 3
+LATENCY_EVENTS = 300
+PAUSE_S = 0.02
+"""Between two events when latency is measured: 50 a second."""
+
+Figures = list[tuple[str, float, str, str]]
+
+
+def run() -> Figures:
+    """Name, figure, unit and aim of each measurement."""
+    with tempfile.TemporaryDirectory() as folder, PrivateRabbit() as rabbit:
+        pair = Pair(Path(folder), rabbit.url)
+        with published(pair.contracts):
+            pair.prepare()
+            with pair.workers():
+                rates = [(raw_rate(rabbit.url), pair.rate(EVENTS)) for _ in range(ROUNDS)]
+                latencies = pair.latencies(LATENCY_EVENTS)
+    raw = statistics.median(rate for rate, _ in rates)
+    whole = statistics.median(rate for _, rate in rates)
+    ratio = statistics.median(rate / base for base, rate in rates)
+    cuts = statistics.quantiles(latencies, n=100)
+    return [
+        ("events: raw confirmed publish and consume", raw, "events/s", ""),
+        ("events: outbox to committed inbox (SQLite)", whole, "events/s", ""),
+        ("events: outbox to inbox against raw", ratio, "ratio", ">= 0.5"),
+        ("events: commit to handled, p50", cuts[49] * 1000, "ms", "a few"),
+        ("events: commit to handled, p99", cuts[98] * 1000, "ms", "a few"),
+    ]
+
+
+class Pair:
+    """A producing and a consuming service, each with its own database and worker process."""
+
+    def __init__(self, folder: Path, rabbitmq_url: str) -> None:
+        self.contracts = folder / "contracts"
+        self._producer = House(_made(folder / "producer"), f"sqlite:///{folder}/producer.sqlite3", rabbitmq_url)
+        self._consumer = House(_made(folder / "consumer"), f"sqlite:///{folder}/consumer.sqlite3", rabbitmq_url)
+
+    def prepare(self) -> None:
+        self._producer.write_contracts(self.contracts)
+        queues = {self._consumer.queue: [THING]}
+        (self.contracts / "queues" / f"{self._producer.name}.json").write_bytes(orjson.dumps(queues))
+        self._producer.migrate()
+        self._consumer.migrate()
+
+    @contextmanager
+    def workers(self) -> Iterator[None]:
+        with self._process(self._producer, "relay"), self._process(self._consumer, "consume"):
+            self._producer.emit(0)
+            eventually(lambda: self._handled() == 1, within=60)
+            time.sleep(3.0)  # young quorum queues are still busy with themselves
+            yield
+
+    def rate(self, count: int) -> float:
+        """Events a second from the commit that wrote them to the commit of the last inbox row."""
+        rows = [new_event(THING, subject="somebody", data={"n": n}) for n in range(count)]
+        values = [
+            {"id": row.id, "type": row.type, "body": row.body, "created_at": row.created_at, "attempts": 0}
+            for row in rows
+        ]
+        before = self._handled()
+        with self._producer.app.app_context(), transaction() as session:
+            session.execute(insert(Outbox), values)
+            wake(session, "outbox")
+        began = time.perf_counter()
+        eventually(lambda: self._handled() == before + count, within=120, every=0.01)
+        return count / (time.perf_counter() - began)
+
+    def latencies(self, count: int) -> list[float]:
+        """Seconds from an event's commit to its handler's transaction, at a low rate."""
+        emitted: dict[str, float] = {}
+        for n in range(count):
+            event_id = self._producer.emit(n)[0]
+            emitted[event_id] = time.time()
+            time.sleep(PAUSE_S)
+        with self._consumer.app.app_context():
+            eventually(lambda: len(self._times(emitted)) == count, within=30)
+            return [handled - emitted[event_id] for event_id, handled in self._times(emitted).items()]
+
+    def _times(self, wanted: dict[str, float]) -> dict[str, float]:
+        with reading() as session:
+            rows = session.execute(select(Inbox.event_id, Inbox.handled_at)).all()
+        return {event_id: at.timestamp() for event_id, at in rows if event_id in wanted}
+
+    def _handled(self) -> int:
+        with self._consumer.app.app_context(), reading() as session:
+            return session.scalar(select(func.count()).select_from(Inbox)) or 0
+
+    @contextmanager
+    def _process(self, house: House, role: str) -> Iterator[None]:
+        environment = {"BENCH_HOUSE": house.name, "BENCH_CONTRACTS": str(self.contracts), "LOG_LEVEL": "WARNING"}
+        with _role(role, os.environ | house.environment | environment):
+            yield
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@contextmanager
+def _role(role: str, environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-m", "tests.bench.events", role]
+    process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
+
+
+def nothing(_session: object, _event: Event) -> None:
+    """The handler: what is measured is the way to it."""
+
+
+def work(role: str) -> None:
+    """A worker process that only relays, or only consumes."""
+    name, folder = os.environ["BENCH_HOUSE"], Path(os.environ["BENCH_CONTRACTS"])
+    with published(folder):
+        house = House(folder, os.environ[f"{name}_DATABASE_URL".upper()], os.environ["RABBITMQ_URL"], name)
+        run_worker(house.app, {house.queue: {THING: nothing}} if role == "consume" else {})
+
+
+RAW_QUEUE = "bench.raw"
+
+
+def raw_rate(url: str) -> float:
+    """Events a second through a quorum queue with nothing but the broker: confirmed in batches, acknowledged."""
+    with _blocking(url) as connection:
+        connection.channel().queue_declare(RAW_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+    environment = os.environ | {"RABBITMQ_URL": url}
+    with _role("raw-consume", environment) as consumer, _role("raw-publish", environment) as publisher:
+        assert consumer.stdout is not None and publisher.stdout is not None
+        assert consumer.stdout.readline() == "ready\n"
+        began = float(publisher.stdout.readline())
+        return EVENTS / (float(consumer.stdout.readline()) - began)
+
+
+def raw_publish() -> None:
+    body = new_raw_event()
+    publisher = Publisher(pika.URLParameters(os.environ["RABBITMQ_URL"]), lambda: False)
+    publisher.connect()
+    time.sleep(0.5)
+    print(time.time(), flush=True)
+    for start in range(0, EVENTS, BATCH):
+        properties = [BasicProperties(delivery_mode=2, message_id=str(start + n)) for n in range(BATCH)]
+        receipt = publisher.publish([Message("", RAW_QUEUE, body, each) for each in properties])
+        assert not receipt.failed
+    publisher.close()
+
+
+def raw_consume() -> None:
+    count = 0
+    with _blocking(os.environ["RABBITMQ_URL"]) as connection:
+        channel = connection.channel()
+        channel.basic_qos(prefetch_count=100)
+
+        def on_message(_channel: object, method: pika.spec.Basic.Deliver, _properties: object, _body: bytes) -> None:
+            nonlocal count
+            count += 1
+            channel.basic_ack(method.delivery_tag or 0)
+            if count == EVENTS:
+                print(time.time(), flush=True)
+
+        channel.basic_consume(RAW_QUEUE, on_message)
+        print("ready", flush=True)
+        while count < EVENTS:
+            connection.process_data_events(time_limit=1)
+
+
+def new_raw_event() -> bytes:
+    """A body of the size that an event has."""
+    return orjson.dumps({"specversion": "1.0", "data": {"n": 1}, "filling": "x" * 500, "time": clock.rfc3339(clock.now())})
+
+
+@contextmanager
+def _blocking(url: str) -> Iterator[pika.BlockingConnection]:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+ROLES = {"raw-publish": raw_publish, "raw-consume": raw_consume}
+
+if __name__ == "__main__":
+    role = sys.argv[1] if len(sys.argv) > 1 else ""
+    if role in ROLES:
+        ROLES[role]()
+    elif role:
+        work(role)
+    else:
+        for name, figure, unit, aim in run():
+            print(f"{name:50} {figure:10.2f} {unit:10} {aim}")

@@ -1,0 +1,52 @@
+"""Time from the payment's answer to its notification being readable, on a whole platform of real processes.
+
+SQLite databases, private broker, one customer who orders and pays 200 times, one after the other. After each answer the
+notification service is asked again and again on its own port until the message is there; so the figure includes half
+an asking interval (one GET, about 2 ms).
+"""
+
+import time
+
+from tests.bench.figures import Figure, percentile
+from tests.support.customer import Caller, Customer
+from tests.support.platform import Platform
+
+PAYMENTS = 200
+WARM_UP = 20
+
+
+def run() -> list[Figure]:
+    with Platform(seed=True) as platform, Customer(platform.url) as customer:
+        inbox = Caller(platform.service_url("notification"), customer.tokens["access_token"])
+        pay = Caller(platform.service_url("payment"), customer.tokens["access_token"])
+        times = [_once(customer, inbox, pay) for _ in range(WARM_UP + PAYMENTS)][WARM_UP:]
+    milliseconds = [seconds * 1000 for seconds in times]
+    return [
+        Figure("payment answered to notification readable, p50", percentile(milliseconds, 0.5), "ms", ("<=", 15)),
+        Figure("payment answered to notification readable, p99", percentile(milliseconds, 0.99), "ms", ("<=", 60)),
+    ]
+
+
+def _once(customer: Customer, inbox: Caller, pay: Caller) -> float:
+    order = customer.order()
+    body = {
+        "reference": {"type": "order", "id": order["id"]},
+        "amount": order["total"],
+        "method": {
+            "type": "card",
+            "card": {"number": "4242424242424242", "exp_month": 12, "exp_year": 2031, "cvc": "123", "name": "B"},
+        },
+    }
+    answer = pay.post("/api/payment/process", body)
+    answered = time.perf_counter()
+    assert answer.json().get("state") == "completed", answer.text
+    payment_id = answer.json()["id"]
+    while not _readable(inbox, payment_id):
+        if time.perf_counter() - answered > 10:
+            raise AssertionError("no notification within 10 s")
+    return time.perf_counter() - answered
+
+
+def _readable(inbox: Caller, payment_id: str) -> bool:
+    items = inbox.get("/api/notifications", limit=5).json()["items"]
+    return any(item["data"].get("payment_id") == payment_id for item in items)
