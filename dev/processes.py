@@ -20,11 +20,13 @@ class Stat:
     pid: int
     state: str
     session: int
+    threads: int
     started: int
 
     @property
     def alive(self) -> bool:
-        return self.state not in "ZX"
+        """A zombie whose other threads still end keeps its sockets open for that while."""
+        return self.state not in "ZX" or self.threads > 1
 
 
 def stat(pid: int) -> Stat | None:
@@ -34,7 +36,8 @@ def stat(pid: int) -> Stat | None:
     except (OSError, UnicodeDecodeError):
         return None
     fields = text[text.rindex(")") + 2 :].split()  # the program's name before may hold blanks and brackets
-    return Stat(pid, state=fields[0], session=int(fields[3]), started=int(fields[19]))
+    session, threads, started = (int(fields[n]) for n in (3, 17, 19))
+    return Stat(pid, fields[0], session, threads, started)
 
 
 def session_members(leader: int) -> list[int]:
