@@ -29,10 +29,12 @@ class Refused(Exception):
 class Api:
     """One caller. Each request is repeated while the platform is unreachable, with the same Idempotency-Key."""
 
-    def __init__(self, url: str, token: str | None = None, patience: float = PATIENCE) -> None:
-        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(10, connect=3))
+    def __init__(
+        self, url: str, *, patience: float = PATIENCE, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(10, connect=3), transport=transport)
         self._patience = patience
-        self.token = token
+        self.token: str | None = None
 
     def get(self, path: str, **query: str) -> Any:
         return self._call("GET", path, params=query)
