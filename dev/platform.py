@@ -106,6 +106,8 @@ class Platform:
 
     def _programs(self) -> list[Program]:
         found = [self._gateway(), *(program for service in SERVICES for program in self._service(service))]
+        if unknown := self.without - {program.name for program in found}:
+            raise Trouble(f"there is no process {', '.join(sorted(unknown))} to leave out")
         return [program for program in found if program.name not in self.without]
 
     def _gateway(self) -> Program:
