@@ -52,9 +52,7 @@ def install_openapi(
         "openapi": "3.0.3",
         "title": title,
         "headers": [],
-        "specs": [
-            {"endpoint": "openapi", "route": "/openapi.json", "rule_filter": lambda _rule: False}
-        ],
+        "specs": [{"endpoint": "openapi", "route": "/openapi.json", "rule_filter": lambda _rule: False}],
         "url_prefix": prefix,
         "static_url_path": "/apidocs/static",
         "oauth_redirect": "/apidocs/oauth2-redirect.html",

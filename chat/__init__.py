@@ -1,0 +1,1 @@
+"""Chat: conversations between customers and customer care, over REST and Socket.IO."""

@@ -1,0 +1,148 @@
+"""Chat processes behave as one: what one tells its clients, the others tell theirs, through a RabbitMQ fanout exchange.
+
+Best effort. Telling never waits for the broker: it goes through a short queue in memory, and what is too old or too
+much is dropped. Each process that (re)subscribes has its clients compare `last_seq`, so nothing stays unseen.
+
+Not Flask-SocketIO's `message_queue=`: its kombu manager publishes inside `emit`, hangs there while the broker is
+down, and uses one connection from all green threads at once.
+"""
+
+import contextlib
+import logging
+import queue
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import amqp
+import kombu
+from kombu.exceptions import KombuError
+from prometheus_client import Counter
+from socketio import PubSubManager
+
+from common import ids
+from common.messaging.broker import Outage
+
+log = logging.getLogger(__name__)
+
+EXCHANGE = "chat.socketio"
+WAITING_AT_MOST = 2000
+TOO_OLD_S = 5.0
+HEARTBEAT_S = 10
+BROKER_AWAY = (OSError, amqp.AMQPError, KombuError)
+
+DROPPED = Counter(
+    "chat_fanout_dropped_total", "What other chat processes were not told; clients fetch it", ["why"]
+)
+
+
+class Fanout(PubSubManager):  # type: ignore[misc]
+    """The Socket.IO server's client manager. `subscribed` is called whenever other processes are heard (again)."""
+
+    name = "rabbitmq"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(channel=EXCHANGE)
+        self.subscribed: Callable[[], None] = lambda: None
+        self._url = url
+        self._waiting: queue.Queue[tuple[float, str]] = queue.Queue(WAITING_AT_MOST)
+
+    def initialize(self) -> None:
+        super().initialize()
+        self.server.start_background_task(self._publish_waiting)
+
+    def flush(self, within: float) -> None:
+        """Wait until everything has been handed to the broker, or for so many seconds."""
+        deadline = time.monotonic() + within
+        while self._waiting.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def _publish(self, data: dict[str, Any]) -> None:
+        try:
+            self._waiting.put_nowait((time.monotonic(), self.json.dumps(data)))
+        except queue.Full:
+            DROPPED.labels("full").inc()
+
+    def _publish_waiting(self) -> None:
+        outage = Outage(f"{EXCHANGE} publisher")
+        while True:
+            try:
+                with self._connection() as connection:
+                    producer = kombu.Producer(connection.channel(), _exchange())
+                    producer.declare()
+                    outage.over()
+                    self._publish_over(connection, producer)
+            except BROKER_AWAY as error:
+                time.sleep(outage.failed(error))
+
+    def _publish_over(self, connection: kombu.Connection, producer: kombu.Producer) -> None:
+        """Publish until the connection breaks, which an idle one notices within a second."""
+        while True:
+            try:
+                told_at, document = self._waiting.get(timeout=1.0)
+            except queue.Empty:
+                _pump(connection, 0.01)
+                continue
+            try:
+                if time.monotonic() - told_at > TOO_OLD_S:
+                    DROPPED.labels("old").inc()
+                else:
+                    producer.publish(document, content_type="application/json", delivery_mode=1, retry=False)
+            except BROKER_AWAY:
+                DROPPED.labels("broker").inc()
+                raise
+            finally:
+                self._waiting.task_done()
+
+    def _listen(self) -> Iterator[str]:
+        """What other processes told (and this one: the base class leaves that out), whatever the broker does."""
+        outage = Outage(f"{EXCHANGE} listener")
+        while True:
+            try:
+                with self._connection() as connection:
+                    yield from self._hear(connection, outage)
+            except BROKER_AWAY as error:
+                time.sleep(outage.failed(error))
+
+    def _hear(self, connection: kombu.Connection, outage: Outage) -> Iterator[str]:
+        arrived: list[str] = []
+        mailbox = kombu.Queue(
+            f"{EXCHANGE}.{ids.new_id()}", _exchange(), durable=False, exclusive=True, auto_delete=True
+        )
+        consumer = kombu.Consumer(
+            connection, mailbox, no_ack=True, on_message=lambda message: arrived.append(message.body)
+        )
+        with consumer:
+            outage.over()
+            log.info("fan-out subscribed")
+            self.subscribed()
+            while True:
+                _pump(connection, 2.0)
+                yield from arrived
+                arrived.clear()
+
+    def _connection(self) -> kombu.Connection:
+        """A connection of its own for each of the two tasks: kombu's are not to be shared."""
+        connection = kombu.Connection(
+            self._url,
+            heartbeat=HEARTBEAT_S,
+            connect_timeout=3,
+            transport_options={
+                "read_timeout": 5,
+                "write_timeout": 5,
+                "client_properties": {"connection_name": EXCHANGE},
+            },
+        )
+        connection.connect()
+        return connection
+
+
+def _exchange() -> kombu.Exchange:
+    return kombu.Exchange(EXCHANGE, type="fanout", durable=False)
+
+
+def _pump(connection: kombu.Connection, seconds: float) -> None:
+    """Serve the connection for so long, heartbeats too. Raises when it is gone."""
+    with contextlib.suppress(TimeoutError):
+        connection.drain_events(timeout=seconds)
+    connection.heartbeat_check(rate=2)

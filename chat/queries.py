@@ -1,0 +1,66 @@
+"""Reads of chat, and who may see what."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from chat.models import Conversation, Message, ReadMark, State
+from common.db import Page, PageQuery, fetch_page
+from common.errors import NotFound
+from common.identity import Identity
+
+CARE_ROLES = frozenset({"agent", "admin"})
+
+
+def get_conversation(
+    session: Session, who: Identity, conversation_id: str, *, lock: bool = False
+) -> Conversation:
+    """A conversation that the caller may see: the own one, or for customer care any. Raises NotFound."""
+    found = session.get(Conversation, conversation_id, with_for_update=lock or None)
+    if found is None or not (found.customer_id == who.user_id or who.roles & CARE_ROLES):
+        raise NotFound()
+    return found
+
+
+def list_conversations(
+    session: Session, who: Identity, state: State | None, query: PageQuery
+) -> Page[Conversation]:
+    """The caller's conversations, for customer care all, newest first."""
+    statement = select(Conversation).options(
+        joinedload(Conversation.customer), joinedload(Conversation.agent)
+    )
+    if not who.roles & CARE_ROLES:
+        statement = statement.where(Conversation.customer_id == who.user_id)
+    if state is not None:
+        statement = statement.where(Conversation.state == state)
+    return fetch_page(session, statement, Conversation.id, query)
+
+
+def messages_after(
+    session: Session, conversation_id: str, after_seq: int, limit: int
+) -> tuple[Sequence[Message], bool]:
+    """Up to `limit` messages behind `after_seq` in their order, and whether there are more."""
+    statement = (
+        select(Message)
+        .where(Message.conversation_id == conversation_id, Message.seq > after_seq)
+        .order_by(Message.seq)
+        .limit(limit + 1)
+        .options(joinedload(Message.sender))
+    )
+    found = session.scalars(statement).all()
+    return found[:limit], len(found) > limit
+
+
+def read_marks(session: Session, conversation_id: str) -> Sequence[ReadMark]:
+    return session.scalars(
+        select(ReadMark).where(ReadMark.conversation_id == conversation_id).order_by(ReadMark.user_id)
+    ).all()
+
+
+def conversations_by_id(session: Session, conversation_ids: Iterable[str]) -> Sequence[Conversation]:
+    """Some conversations for the server's own use: asks nobody's permission."""
+    statement = select(Conversation).where(Conversation.id.in_(list(conversation_ids)))
+    return session.scalars(
+        statement.options(joinedload(Conversation.customer), joinedload(Conversation.agent))
+    ).all()

@@ -1,0 +1,119 @@
+"""HTTP in: `/api/chat`. Each change is told to the sockets once it is committed."""
+
+from datetime import timedelta
+
+from flask import Blueprint, Response, current_app
+
+from chat import broadcast, queries, use_cases
+from chat.config import Settings
+from chat.errors import ConversationClosed
+from chat.schemas import (
+    ConversationIn,
+    ConversationOut,
+    ConversationsQuery,
+    MessageIn,
+    MessageOut,
+    MessagesOut,
+    MessagesQuery,
+)
+from common.db import reading, transaction
+from common.errors import NotFound
+from common.identity import identity
+from common.web import operation, reply, reply_page, work_id
+
+routes = Blueprint("chat", __name__)
+
+
+def missed_after() -> timedelta:
+    """How long an agent's message may stay unseen before the customer is told."""
+    settings: Settings = current_app.extensions["sricare_settings"]
+    return timedelta(seconds=settings.missed_after_s)
+
+
+@routes.post("/conversations")
+@operation(
+    "Open a conversation with customer care",
+    body=ConversationIn,
+    returns={201: ConversationOut},
+    roles=("customer",),
+)
+def post_conversation(body: ConversationIn) -> Response:
+    with transaction() as session:
+        opened = use_cases.open_conversation(
+            session, conversation_id=work_id(), customer_id=identity().user_id, subject=body.subject
+        )
+        return reply(ConversationOut.of(opened), 201)
+
+
+@routes.get("/conversations")
+@operation(
+    "List the own conversations; agents: all",
+    query=ConversationsQuery,
+    returns={200: ConversationOut},
+    page=True,
+)
+def list_conversations(query: ConversationsQuery) -> Response:
+    with reading() as session:
+        page = queries.list_conversations(session, identity(), query.state, query)
+        return reply_page(page, ConversationOut)
+
+
+@routes.get("/conversations/<id:conversation_id>")
+@operation("One conversation", returns={200: ConversationOut}, raises=(NotFound,))
+def get_conversation(conversation_id: str) -> Response:
+    with reading() as session:
+        return reply(ConversationOut.of(queries.get_conversation(session, identity(), conversation_id)))
+
+
+@routes.get("/conversations/<id:conversation_id>/messages")
+@operation(
+    "Messages behind a sequence number, in their order",
+    query=MessagesQuery,
+    returns={200: MessagesOut},
+    raises=(NotFound,),
+)
+def list_messages(conversation_id: str, query: MessagesQuery) -> Response:
+    with reading() as session:
+        queries.get_conversation(session, identity(), conversation_id)
+        found, more = queries.messages_after(session, conversation_id, query.after_seq, query.limit)
+        items = [MessageOut.of(message) for message in found]
+    return reply(MessagesOut(items=items, next_cursor=str(items[-1].seq) if more else None))
+
+
+@routes.post("/conversations/<id:conversation_id>/messages")
+@operation(
+    "Send a message",
+    body=MessageIn,
+    returns={201: MessageOut, 200: MessageOut},
+    raises=(NotFound, ConversationClosed),
+)
+def post_message(conversation_id: str, body: MessageIn) -> Response:
+    """201 for a new message; 200 with the stored one when this `client_message_id` was sent before."""
+    with transaction() as session:
+        sent = use_cases.send_message(
+            session,
+            identity(),
+            conversation_id=conversation_id,
+            client_message_id=body.client_message_id,
+            body=body.body,
+            missed_after=missed_after(),
+        )
+        message, conversation = MessageOut.of(sent.message), ConversationOut.of(sent.conversation)
+        answer = reply(message, 201 if sent.stored_now else 200)
+    broadcast.sent(message, conversation, stored_now=sent.stored_now, taken=sent.taken)
+    return answer
+
+
+@routes.post("/conversations/<id:conversation_id>/close")
+@operation("Close a conversation", returns={200: ConversationOut}, raises=(NotFound,))
+def post_close(conversation_id: str) -> Response:
+    """Safe to repeat; what was said stays readable."""
+    with transaction() as session:
+        closed, closed_now = use_cases.close_conversation(
+            session, identity(), conversation_id=conversation_id
+        )
+        conversation = ConversationOut.of(closed)
+        answer = reply(conversation)
+    if closed_now:
+        broadcast.conversation_updated(conversation)
+    return answer

@@ -1,0 +1,313 @@
+"""Socket.IO in: parse, check, call one use case, acknowledge. What lives in memory here can be lost at any moment.
+
+A connection's events are handled one after the other, so that what a client sends in a row is stored in that order
+and a flood delays nobody but its sender.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask, request
+from flask_socketio import SocketIO, join_room
+from prometheus_client import Counter
+from pydantic import ValidationError
+from socketio.exceptions import ConnectionRefusedError
+from sqlalchemy.exc import SQLAlchemyError
+
+from chat import broadcast, queries, use_cases
+from chat.broadcast import NAMESPACE, room_of
+from chat.config import AsyncMode, Settings
+from chat.errors import NotJoined, UnknownEvent
+from chat.routes import missed_after
+from chat.schemas import ConversationOut, JoinIn, MessageOut, ReadIn, ReadMarkOut, SendIn, TypingIn
+from common import context, ids, tracing
+from common.db import reading, transaction
+from common.errors import AppError, InternalError, ServiceUnavailable, Unauthorized, ValidationFailed
+from common.identity import Identity, InvalidToken
+from common.identity.keys import KeysUnavailable
+from common.identity.requests import guard
+from common.schemas import Body
+from common.web.app import SECURITY_HEADERS
+from common.web.problems import from_database, from_validation
+
+log = logging.getLogger(__name__)
+
+PATH = "/api/chat/socket.io"
+LARGEST_FRAME = 1_310_720
+"""A frame of up to 1.25 MiB is read, and refused politely when too long; a larger one ends its connection."""
+MISSED_IN_ACK = 500
+WATCH_EVERY_S = 1.0
+
+EVENTS = Counter("chat_socket_events_total", "Socket.IO events handled", ["event", "outcome"])
+
+
+@dataclass(slots=True)
+class Connection:
+    """One client's connection to the namespace."""
+
+    sid: str
+    token: str
+    identity: Identity
+    joined: set[str] = field(default_factory=set)
+
+    def must_have_joined(self, conversation_id: str) -> None:
+        if conversation_id not in self.joined:
+            raise NotJoined()
+
+
+def join(connection: Connection, wish: JoinIn) -> dict[str, Any]:
+    """Enter the room first, then read: nothing falls between what the answer holds and what is told from now on."""
+    with reading() as session:
+        queries.get_conversation(session, connection.identity, wish.conversation_id)
+    join_room(room_of(wish.conversation_id), connection.sid, NAMESPACE)
+    connection.joined.add(wish.conversation_id)
+    with reading() as session:
+        conversation = queries.get_conversation(session, connection.identity, wish.conversation_id)
+        found, more = queries.messages_after(session, conversation.id, wish.after_seq, MISSED_IN_ACK)
+        return {
+            "conversation": ConversationOut.of(conversation).model_dump(mode="json"),
+            "messages": [MessageOut.of(message).model_dump(mode="json") for message in found],
+            "has_more": more,
+            "read": [
+                ReadMarkOut.of(mark).model_dump(mode="json")
+                for mark in queries.read_marks(session, conversation.id)
+            ],
+        }
+
+
+def send(connection: Connection, wish: SendIn) -> dict[str, Any]:
+    connection.must_have_joined(wish.conversation_id)
+    with transaction() as session:
+        sent = use_cases.send_message(
+            session,
+            connection.identity,
+            conversation_id=wish.conversation_id,
+            client_message_id=wish.client_message_id,
+            body=wish.body,
+            missed_after=missed_after(),
+        )
+        message, conversation = MessageOut.of(sent.message), ConversationOut.of(sent.conversation)
+    broadcast.sent(message, conversation, stored_now=sent.stored_now, taken=sent.taken)
+    return {"message": message.model_dump(mode="json")}
+
+
+def read(connection: Connection, wish: ReadIn) -> dict[str, Any]:
+    connection.must_have_joined(wish.conversation_id)
+    with transaction() as session:
+        found, moved = use_cases.mark_read(
+            session, connection.identity, conversation_id=wish.conversation_id, seq=wish.seq
+        )
+        mark = ReadMarkOut.of(found)
+    if moved:
+        broadcast.message_read(mark)
+    return {"seq": mark.seq}
+
+
+def typing(connection: Connection, wish: TypingIn) -> dict[str, Any]:
+    connection.must_have_joined(wish.conversation_id)
+    broadcast.typing(wish.conversation_id, connection.identity, active=wish.active, skip_sid=connection.sid)
+    return {}
+
+
+HANDLERS: dict[str, tuple[type[Body], Callable[[Connection, Any], dict[str, Any]]]] = {
+    "conversation:join": (JoinIn, join),
+    "message:send": (SendIn, send),
+    "message:read": (ReadIn, read),
+    "typing": (TypingIn, typing),
+}
+
+
+class Sockets:
+    """The Socket.IO side of one process: its connections and the gate that all their events pass."""
+
+    def __init__(self, app: Flask, settings: Settings, async_mode: AsyncMode, manager: object = None) -> None:
+        self._app = app
+        self._connections: dict[str, Connection] = {}
+        self._draining = False
+        self._busy = 0
+        self._lock = threading.Lock()
+        quiet = logging.getLogger("socketio")
+        quiet.setLevel(logging.WARNING)  # it logs every packet, with what it says, at INFO
+        options: dict[str, Any] = {
+            "async_mode": async_mode,
+            "async_handlers": False,
+            "max_http_buffer_size": LARGEST_FRAME,
+            "cors_allowed_origins": _origins(settings),
+            "logger": quiet,
+            "engineio_logger": quiet,
+        }
+        if manager is not None:
+            options["client_manager"] = manager
+        self.socketio = SocketIO(app, path=PATH, manage_session=False, **options)
+        self.server: Any = self.socketio.server  # type: ignore[attr-defined]
+        app.extensions["chat_sockets"] = self
+        app.wsgi_app = _with_security_headers(app.wsgi_app)  # type: ignore[method-assign]
+        self.socketio.on_event("connect", self._connect, NAMESPACE)
+        self.socketio.on_event("disconnect", self._disconnect, NAMESPACE)
+        self.socketio.on_event("*", self._receive, NAMESPACE)
+
+    def watch(self) -> None:
+        """Disconnect those whose session was revoked or whose token expired, for ever (a background task)."""
+        while True:
+            time.sleep(WATCH_EVERY_S)
+            with self._app.app_context():
+                for connection in list(self._connections.values()):
+                    try:
+                        guard().admit(connection.token)
+                    except InvalidToken:
+                        self._end(connection.sid)
+                    except (KeysUnavailable, SQLAlchemyError):
+                        break  # nobody can be judged now
+
+    def catch_up(self) -> None:
+        """Let the clients here compare their `last_seq`: what other processes told meanwhile did not arrive."""
+        joined = {conversation for c in list(self._connections.values()) for conversation in c.joined}
+        with self._app.app_context():
+            for some in _chunks(sorted(joined), 500):
+                with reading() as session:
+                    found = [ConversationOut.of(row) for row in queries.conversations_by_id(session, some)]
+                for conversation in found:
+                    broadcast.conversation_updated(conversation, here_only=True)
+
+    def drain(self, within: float) -> None:
+        """Take no more events, finish those in hand, then drop every connection so that its client reconnects.
+
+        No Socket.IO disconnect is sent: clients take that for a dismissal and stay away.
+        """
+        self._draining = True
+        deadline = time.monotonic() + within
+        while self._busy and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for socket in list(self.server.eio.sockets.values()):
+            socket.close(wait=False, abort=True)
+
+    def _connect(self, auth: object = None) -> object:
+        sid: str = request.sid  # type: ignore[attr-defined]
+        if sid in self._connections:  # a client sent an event of this name
+            return _refusal(UnknownEvent())
+        if self._draining:
+            raise _refused(ServiceUnavailable("This process is going down, connect again"))
+        token = auth.get("token") if isinstance(auth, dict) else None
+        if not isinstance(token, str) or not token:
+            raise _refused(Unauthorized())
+        try:
+            self._connections[sid] = Connection(sid, token, guard().admit(token))
+        except InvalidToken:
+            raise _refused(Unauthorized("The access token is not valid")) from None
+        except (KeysUnavailable, SQLAlchemyError):
+            raise _refused(ServiceUnavailable("Tokens cannot be verified right now")) from None
+        return None
+
+    def _disconnect(self, *_reason: object) -> None:
+        self._connections.pop(request.sid, None)  # type: ignore[attr-defined]
+
+    def _receive(self, event: object, *args: object) -> dict[str, Any]:
+        """Every event of a client; the answer is its acknowledgement."""
+        name = event if isinstance(event, str) and event in HANDLERS else "unknown"
+        with self._counted(), _framed(name):
+            try:
+                answer = {"ok": True} | self._handle(name, args)
+            except AppError as error:
+                answer = _refusal(error)
+            except ValidationError as error:
+                answer = _refusal(from_validation(error))
+            except SQLAlchemyError as error:
+                answer = _refusal(from_database(error))
+            except Exception:
+                log.exception("event failed: %s", name)
+                answer = _refusal(InternalError())
+            EVENTS.labels(name, answer.get("code", "ok")).inc()
+            return answer
+
+    def _handle(self, name: str, args: tuple[object, ...]) -> dict[str, Any]:
+        sid: str = request.sid  # type: ignore[attr-defined]
+        connection = self._admit(sid)
+        if name not in HANDLERS:
+            raise UnknownEvent()
+        if self._draining:
+            raise ServiceUnavailable("This process is going down, connect again")
+        if len(args) != 1:
+            raise ValidationFailed("An event takes exactly one object")
+        model, handle = HANDLERS[name]
+        return handle(connection, model.model_validate(args[0]))
+
+    def _admit(self, sid: str) -> Connection:
+        """The connection, if its token still counts; else it is ended once this event has been acknowledged."""
+        connection = self._connections.get(sid)
+        try:
+            if connection is None:
+                raise InvalidToken("not connected")
+            connection.identity = guard().admit(connection.token)
+        except InvalidToken:
+            self.socketio.start_background_task(self._end, sid, after=0.2)
+            raise Unauthorized("The access token is not valid any more") from None
+        except KeysUnavailable:
+            raise ServiceUnavailable("Tokens cannot be verified right now") from None
+        return connection
+
+    def _end(self, sid: str, after: float = 0.0) -> None:
+        if after:
+            time.sleep(after)
+        self.server.disconnect(sid, namespace=NAMESPACE, ignore_queue=True)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+
+
+@contextmanager
+def _framed(name: str) -> Iterator[None]:
+    """An event's own request id and trace, as a request has them."""
+    token = context.request_id.set(ids.new_id())
+    try:
+        with tracing.span(f"socket {name}", tracing.SpanKind.SERVER):
+            yield
+    finally:
+        context.request_id.reset(token)
+
+
+def _refusal(error: AppError) -> dict[str, Any]:
+    answer: dict[str, Any] = {"ok": False, "code": error.code, "detail": error.detail}
+    return answer | ({"errors": list(error.errors)} if error.errors else {})
+
+
+def _refused(error: AppError) -> ConnectionRefusedError:
+    """What the client sees as `connect_error`: a message, and data with the code."""
+    return ConnectionRefusedError(error.detail, {"code": error.code})
+
+
+def _origins(settings: Settings) -> list[str] | None:
+    """None: pages of the same origin only (clients that are no browsers send none)."""
+    further = [origin.strip() for origin in settings.allowed_origins.split(",") if origin.strip()]
+    return [settings.public_url.rstrip("/"), *further] if further else None
+
+
+def _with_security_headers(inner: Callable[..., Any]) -> Callable[..., Any]:
+    """Socket.IO answers beside Flask, so Flask's own hook does not see its answers."""
+
+    def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        if not environ.get("PATH_INFO", "").startswith(PATH):
+            return inner(environ, start_response)
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            return start_response(status, [*headers, *SECURITY_HEADERS.items()], *exc_info)
+
+        return inner(environ, start)
+
+    return wsgi
+
+
+def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
