@@ -56,7 +56,7 @@ def decode_cursor(cursor: str) -> str:
 
 def fetch_page(
     session: Session,
-    statement: Select[Any],
+    statement: Select[*tuple[Any, ...]],
     key: InstrumentedAttribute[str] | ColumnElement[str],
     query: PageQuery,
     *,

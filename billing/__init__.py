@@ -1,0 +1,1 @@
+"""Billing: customer accounts, invoices, dunning and the ledger behind them."""

@@ -1,0 +1,223 @@
+"""Reads of billing."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from functools import cache
+from typing import Any
+
+import orjson
+from sqlalchemy import Integer, Select, String, and_, bindparam, func, or_, select, type_coerce
+from sqlalchemy.orm import Session
+
+from billing.models import (
+    OPEN_STATES,
+    Account,
+    AccountStatus,
+    DunningRun,
+    Invoice,
+    InvoiceState,
+    LedgerEntry,
+    LedgerTransaction,
+)
+from common.db import Page, PageQuery, fetch_page
+from common.db.pages import decode_cursor, encode_cursor
+from common.errors import NotFound
+
+
+def get_account(session: Session, user_id: str) -> Account:
+    """Raises NotFound."""
+    account = session.scalar(select(Account).where(Account.user_id == user_id))
+    if account is None:
+        raise NotFound("There is no billing account, or not yet")
+    return account
+
+
+def get_invoice(session: Session, invoice_id: str, *, owner_id: str | None) -> Invoice:
+    """An invoice; of that owner when given. Raises NotFound."""
+    invoice = session.get(Invoice, invoice_id)
+    if invoice is None or owner_id not in (None, invoice.user_id):
+        raise NotFound()
+    return invoice
+
+
+def get_dunning_run(session: Session, run_id: str) -> DunningRun:
+    """Raises NotFound."""
+    run = session.get(DunningRun, run_id)
+    if run is None:
+        raise NotFound()
+    return run
+
+
+_LISTED = select(
+    Invoice.id,
+    Invoice.number,
+    Invoice.user_id,
+    Invoice.account_number,
+    type_coerce(Invoice.state, String).label("state"),
+    Invoice.period,
+    Invoice.currency,
+    Invoice.lines,
+    Invoice.tax_lines,
+    Invoice.subtotal_minor,
+    Invoice.total_minor,
+    Invoice.paid_minor,
+    Invoice.due_on,
+    Invoice.issued_at,
+    Invoice.paid_at,
+)
+
+
+@cache
+def _invoices_statement(
+    *, state: bool, issued_from: bool, issued_to: bool, cursor: bool
+) -> Select[*tuple[Any, ...]]:
+    """Built once per combination of filters: building it takes longer than running it."""
+    statement: Select[*tuple[Any, ...]] = _LISTED.where(Invoice.user_id == bindparam("user_id"))
+    if state:
+        statement = statement.where(Invoice.state == bindparam("state"))
+    if issued_from:
+        statement = statement.where(Invoice.issued_on >= bindparam("issued_from"))
+    if issued_to:
+        statement = statement.where(Invoice.issued_on <= bindparam("issued_to"))
+    if cursor:
+        statement = statement.where(Invoice.id < bindparam("before"))
+    return statement.order_by(Invoice.id.desc()).limit(bindparam("rows", type_=Integer))
+
+
+def list_invoices(
+    session: Session,
+    user_id: str,
+    query: PageQuery,
+    *,
+    state: InvoiceState | None = None,
+    issued_from: date | None = None,
+    issued_to: date | None = None,
+) -> Page[dict[str, Any]]:
+    """A user's invoices as they are answered (`schemas.InvoiceOut`), newest first.
+
+    The hot list: rows go to JSON without models, their lines as the texts that they are stored as.
+    """
+    statement = _invoices_statement(
+        state=state is not None,
+        issued_from=issued_from is not None,
+        issued_to=issued_to is not None,
+        cursor=query.cursor is not None,
+    )
+    values = {
+        "user_id": user_id,
+        "state": state,
+        "issued_from": issued_from,
+        "issued_to": issued_to,
+        "before": decode_cursor(query.cursor) if query.cursor is not None else None,
+        "rows": query.limit + 1,
+    }
+    rows = session.execute(statement, {k: v for k, v in values.items() if v is not None}).all()
+    items = [_document(row) for row in rows[: query.limit]]
+    return Page(items, encode_cursor(items[-1]["id"]) if len(rows) > query.limit else None)
+
+
+def _document(row: Any) -> dict[str, Any]:
+    (
+        invoice_id, number, user_id, account_number, state, period, currency, lines, tax_lines,
+        subtotal, total, paid, due_on, issued_at, paid_at,
+    ) = row  # fmt: skip
+    return {
+        "id": invoice_id,
+        "number": number,
+        "user_id": user_id,
+        "account_number": account_number,
+        "state": state,
+        "period": period,
+        "lines": orjson.Fragment(lines),
+        "tax_lines": orjson.Fragment(tax_lines),
+        "subtotal": {"amount_minor": subtotal, "currency": currency},
+        "total": {"amount_minor": total, "currency": currency},
+        "amount_paid": {"amount_minor": paid, "currency": currency},
+        "amount_due": {"amount_minor": 0 if state == "void" else total - paid, "currency": currency},
+        "due_on": due_on,
+        "issued_at": issued_at,
+        "paid_at": paid_at,
+    }
+
+
+def list_statement(session: Session, account: Account, query: PageQuery) -> Page[dict[str, Any]]:
+    """What moved the customer's balance (`schemas.StatementLineOut`), newest first.
+
+    Credit that paid an invoice moves nothing and is not shown.
+    """
+    moves = (
+        select(
+            LedgerTransaction.id,
+            type_coerce(LedgerTransaction.kind, String).label("kind"),
+            LedgerTransaction.invoice_id,
+            Invoice.number.label("invoice_number"),
+            LedgerTransaction.payment_id,
+            LedgerTransaction.amount_minor,
+            LedgerTransaction.balance_minor,
+            LedgerTransaction.currency,
+            LedgerTransaction.created_at,
+        )
+        .join(Invoice, Invoice.id == LedgerTransaction.invoice_id)
+        .where(LedgerTransaction.account_id == account.id, LedgerTransaction.amount_minor != 0)
+    )
+    page = fetch_page(session, moves, LedgerTransaction.id, query, scalars=False)
+    items = [
+        {
+            "id": row.id,
+            "kind": row.kind,
+            "invoice_id": row.invoice_id,
+            "invoice_number": row.invoice_number,
+            "payment_id": row.payment_id,
+            "amount": {"amount_minor": row.amount_minor, "currency": row.currency},
+            "balance": {"amount_minor": row.balance_minor, "currency": row.currency},
+            "created_at": row.created_at,
+        }
+        for row in page.items
+    ]
+    return Page(items, page.next_cursor)
+
+
+def trial_balance(session: Session) -> list[tuple[str, str, int, int]]:
+    """(ledger account, currency, debits, credits) of all, in minor units, from the entries themselves."""
+    amount = LedgerEntry.amount_minor
+    sums = (
+        select(
+            LedgerEntry.ledger_account,
+            LedgerEntry.currency,
+            func.sum(amount).filter(amount > 0),
+            func.sum(-amount).filter(amount < 0),
+        )
+        .group_by(LedgerEntry.ledger_account, LedgerEntry.currency)
+        .order_by(LedgerEntry.currency, LedgerEntry.ledger_account)
+    )
+    return [
+        (ledger_account.value, currency, int(debit or 0), int(credit or 0))
+        for ledger_account, currency, debit, credit in session.execute(sums)
+    ]
+
+
+def accounts_to_dun(
+    session: Session, *, as_of: date, soft_bar_after: timedelta, after: str, limit: int
+) -> Sequence[str]:
+    """Ids of accounts with an invoice that has become overdue or may cost them the service, in order, above `after`.
+
+    The open states are literals so that the partial index over open invoices serves this.
+    """
+    is_open = Invoice.state.in_(
+        bindparam("open", [*OPEN_STATES], type_=Invoice.state.type, expanding=True, literal_execute=True)
+    )
+    becomes_overdue = and_(Invoice.state != InvoiceState.OVERDUE, Invoice.due_on < as_of)
+    may_be_barred = and_(
+        Invoice.state == InvoiceState.OVERDUE,
+        Invoice.due_on <= as_of - soft_bar_after,
+        Account.status != AccountStatus.HARD_BARRED,
+    )
+    statement = (
+        select(Invoice.account_id)
+        .join(Account, Account.id == Invoice.account_id)
+        .where(is_open, Invoice.account_id > after, or_(becomes_overdue, may_be_barred))
+        .distinct()
+        .order_by(Invoice.account_id)
+        .limit(limit)
+    )
+    return session.scalars(statement).all()

@@ -1,0 +1,87 @@
+"""Accounts: opened for every user, kept up with the profile, numbered without gaps."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from billing.models import Account, AccountKind, AccountStatus, Counter
+from common.errors import NotFound
+from common.messaging import NotYet
+
+
+def next_number(session: Session, series: str) -> int:
+    """The next number of a gapless series, counted from 1.
+
+    Others wait for this transaction's end before they get theirs: call it last.
+    """
+    counter = session.get(Counter, series, with_for_update=True)
+    if counter is None:
+        try:
+            with session.begin_nested():
+                session.add(Counter(name=series, value=0))
+        except IntegrityError:  # another transaction began the series meanwhile
+            pass
+        counter = session.get_one(Counter, series, with_for_update=True)
+    counter.value += 1
+    return counter.value
+
+
+def open_account(
+    session: Session, *, user_id: str, profile: dict[str, Any], as_of: datetime, currency: str
+) -> Account:
+    """The user's billing account; made at the first call. Staff have one too: any user may become a customer."""
+    found = session.scalar(select(Account).where(Account.user_id == user_id))
+    if found is not None:
+        return found
+    account = Account(
+        number=f"STL-{next_number(session, 'account'):010d}",
+        user_id=user_id,
+        kind=AccountKind.POSTPAID,
+        status=AccountStatus.ACTIVE,
+        currency=currency,
+        name=profile["name"],
+        phone=profile["phone"],
+        email=profile["email"],
+        language=profile["language"],
+        profile_as_of=as_of,
+    )
+    session.add(account)
+    return account
+
+
+def update_profile(session: Session, *, user_id: str, profile: dict[str, Any], as_of: datetime) -> None:
+    """Take over a profile, unless a newer one is known. Raises NotYet before the account is there."""
+    account = _account_to_be(session, user_id)
+    if as_of <= account.profile_as_of:
+        return
+    account.name, account.phone, account.email = profile["name"], profile["phone"], profile["email"]
+    account.language, account.profile_as_of = profile["language"], as_of
+
+
+def deactivate_account(session: Session, *, user_id: str, at: datetime) -> None:
+    """Note that the user is gone; what is owed stays owed. Raises NotYet before the account is there."""
+    account = _account_to_be(session, user_id)
+    account.deactivated_at = account.deactivated_at or at
+
+
+def lock_account_of(session: Session, user_id: str) -> Account:
+    """The user's account, held until the commit. Raises NotFound."""
+    account = session.scalar(select(Account).where(Account.user_id == user_id).with_for_update())
+    if account is None:
+        raise NotFound("This user has no billing account, or not yet")
+    return account
+
+
+def lock_account(session: Session, account_id: str) -> Account:
+    """An account that is known to exist, held until the commit."""
+    return session.get_one(Account, account_id, with_for_update=True)
+
+
+def _account_to_be(session: Session, user_id: str) -> Account:
+    try:
+        return lock_account_of(session, user_id)
+    except NotFound:
+        raise NotYet(f"no account of user {user_id}") from None

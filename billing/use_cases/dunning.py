@@ -1,0 +1,124 @@
+"""Dunning: overdue notice, soft bar, hard bar; never a bar without a notice some days before.
+
+A run passes over the accounts in small transactions and goes on where it stopped. Doing an account twice on one
+day changes nothing.
+"""
+
+from datetime import date
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing import events, queries
+from billing.config import DunningRules
+from billing.models import Account, AccountStatus, DunningRun, Invoice, InvoiceState, RunState
+from billing.use_cases.accounts import lock_account
+from billing.use_cases.invoices import covered_by_credit, overdue_invoices
+from common import clock
+
+BATCH = 20
+"""Accounts per transaction: keeps the database's writer lock for milliseconds."""
+
+
+def start_run(session: Session, *, run_id: str, requested_by: str) -> DunningRun:
+    """A run as of today; the one of this id when it is there already."""
+    run = session.get(DunningRun, run_id)
+    if run is None:
+        run = DunningRun(id=run_id, as_of=clock.today(), requested_by=requested_by, **_NOTHING_DONE)
+        session.add(run)
+        session.flush()
+    return run
+
+
+def advance_run(session: Session, *, run_id: str, rules: DunningRules) -> DunningRun:
+    """Do the next accounts of a run; it is completed after the last. Safe to repeat."""
+    run = session.get_one(DunningRun, run_id, with_for_update=True)
+    if run.state is RunState.COMPLETED:
+        return run
+    account_ids = queries.accounts_to_dun(
+        session, as_of=run.as_of, soft_bar_after=rules.soft_bar_after, after=run.cursor, limit=BATCH
+    )
+    for account_id in account_ids:
+        _dun(session, lock_account(session, account_id), run, rules)
+    run.accounts += len(account_ids)
+    if len(account_ids) < BATCH:
+        run.complete()
+    else:
+        run.cursor = account_ids[-1]
+    return run
+
+
+def advance_due_run(session: Session, rules: DunningRules) -> bool:
+    """Work on a run that is not completed, or on the day's own, begun when there is none; whether there is more."""
+    run = session.scalar(
+        select(DunningRun).where(DunningRun.state == RunState.RUNNING).order_by(DunningRun.id).limit(1)
+    )
+    if run is None:
+        today = clock.today()
+        if session.scalar(select(DunningRun.id).where(DunningRun.automatic_for == today)) is not None:
+            return False
+        run = DunningRun(as_of=today, automatic_for=today, **_NOTHING_DONE)
+        session.add(run)
+        session.flush()
+    return advance_run(session, run_id=run.id, rules=rules).state is RunState.RUNNING
+
+
+_NOTHING_DONE = {
+    "state": RunState.RUNNING,
+    "cursor": "",
+    "accounts": 0,
+    "invoices_overdue": 0,
+    "soft_barred": 0,
+    "hard_barred": 0,
+}
+
+
+def _dun(session: Session, account: Account, run: DunningRun, rules: DunningRules) -> None:
+    for invoice in _newly_overdue(session, account, run.as_of):
+        invoice.fall_overdue(run.as_of)
+        bar_from = max(invoice.due_on + rules.soft_bar_after, run.as_of + rules.notice)
+        session.add(events.invoice_overdue(invoice, bar_from=bar_from))
+        run.invoices_overdue += 1
+    level = _level_due(session, account, run.as_of, rules)
+    if level is None:
+        return
+    account.bar(level, run.as_of)
+    session.add(events.account_barred(account, "overdue"))
+    if level is AccountStatus.SOFT_BARRED:
+        run.soft_barred += 1
+    else:
+        run.hard_barred += 1
+
+
+def _newly_overdue(session: Session, account: Account, as_of: date) -> list[Invoice]:
+    late = select(Invoice).where(
+        Invoice.account_id == account.id,
+        Invoice.state.in_([InvoiceState.ISSUED, InvoiceState.PARTIALLY_PAID]),
+        Invoice.due_on < as_of,
+    )
+    return list(session.scalars(late.order_by(Invoice.id)))
+
+
+def _level_due(session: Session, account: Account, as_of: date, rules: DunningRules) -> AccountStatus | None:
+    """The bar that has become due, of which the customer had notice long enough; None for none."""
+    overdue = overdue_invoices(session, account)
+    if covered_by_credit(account, overdue):
+        return None
+    noticed = [
+        invoice.due_on
+        for invoice in overdue
+        if invoice.overdue_on is not None and invoice.overdue_on + rules.notice <= as_of
+    ]
+    if not noticed:
+        return None
+    late = as_of - min(noticed)
+    if account.status is AccountStatus.ACTIVE and late >= rules.soft_bar_after:
+        return AccountStatus.SOFT_BARRED
+    if (
+        account.status is AccountStatus.SOFT_BARRED
+        and late >= rules.hard_bar_after
+        and account.barred_on is not None
+        and account.barred_on + rules.notice <= as_of
+    ):
+        return AccountStatus.HARD_BARRED
+    return None

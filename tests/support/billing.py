@@ -1,0 +1,109 @@
+"""What tests of billing start from: a customer with an account, an invoice, a payment of it."""
+
+from datetime import date
+from typing import Any
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from billing.handlers import HANDLERS
+from common import clock, ids
+from tests.support.services import an_event, bearer, deliver
+
+ADMIN = ids.new_id()
+
+
+def open_account(user_id: str | None = None, **profile: Any) -> str:
+    """The id of a user who has an account now."""
+    user_id = user_id or ids.new_id()
+    data = {
+        "user_id": user_id,
+        "phone": "+94771234567",
+        "email": None,
+        "name": "Nimali Perera",
+        "language": "en",
+        "roles": ["customer"],
+        "created_at": clock.rfc3339(clock.now()),
+    }
+    deliver(HANDLERS, an_event("user.created", user_id, data | profile))
+    return user_id
+
+
+def rupees(amount: float, currency: str = "LKR") -> dict[str, Any]:
+    return {"amount_minor": amount, "currency": currency}
+
+
+def a_line(amount: float, **changes: Any) -> dict[str, Any]:
+    return {"description": "Fibre 100 monthly rental", "quantity": 1, "unit_price": rupees(amount)} | changes
+
+
+def bill(
+    client: FlaskClient, user_id: str, amount: int = 120_000, due_on: str = "2026-12-05"
+) -> dict[str, Any]:
+    """An invoice as it is answered when issued."""
+    answer = client.post(
+        "/api/billing/admin/invoices",
+        json={"user_id": user_id, "lines": [a_line(amount)], "due_on": due_on},
+        headers=bearer(ADMIN, "admin", key=ids.new_id()),
+    )
+    assert answer.status_code == 201, answer.text
+    return _document(answer)
+
+
+def pay(user_id: str, invoice_id: str, amount: int, payment_id: str | None = None) -> str:
+    """The payment service has collected an amount for an invoice; the payment's id."""
+    payment_id = payment_id or ids.new_id()
+    data = {
+        "payment_id": payment_id,
+        "user_id": user_id,
+        "reference": {"type": "invoice", "id": invoice_id},
+        "amount": rupees(amount),
+        "method": {"type": "card", "brand": "visa", "last4": "4242"},
+        "completed_at": clock.rfc3339(clock.now()),
+    }
+    deliver(HANDLERS, an_event("payment.completed", user_id, data))
+    return payment_id
+
+
+def refund(user_id: str, invoice_id: str, payment_id: str, amount: int, refund_id: str | None = None) -> str:
+    """The payment service has given an amount back; the refund's id."""
+    refund_id = refund_id or ids.new_id()
+    data = {
+        "payment_id": payment_id,
+        "refund_id": refund_id,
+        "user_id": user_id,
+        "reference": {"type": "invoice", "id": invoice_id},
+        "amount": rupees(amount),
+        "reason": "requested",
+    }
+    deliver(HANDLERS, an_event("payment.refunded", user_id, data))
+    return refund_id
+
+
+def _document(answer: TestResponse) -> dict[str, Any]:
+    document = answer.get_json()
+    assert isinstance(document, dict)
+    return document
+
+
+def account_of(client: FlaskClient, user_id: str) -> dict[str, Any]:
+    answer = client.get("/api/billing/account", headers=bearer(user_id))
+    assert answer.status_code == 200, answer.text
+    return _document(answer)
+
+
+def invoice_of(client: FlaskClient, user_id: str, invoice_id: str) -> dict[str, Any]:
+    answer = client.get(f"/api/billing/invoices/{invoice_id}", headers=bearer(user_id))
+    assert answer.status_code == 200, answer.text
+    return _document(answer)
+
+
+def dun(client: FlaskClient) -> dict[str, Any]:
+    """A dunning run as of today, as it is answered."""
+    answer = client.post("/api/billing/admin/dunning-runs", headers=bearer(ADMIN, "admin"))
+    assert answer.status_code == 201, answer.text
+    return _document(answer)
+
+
+def days_ago(days: int) -> str:
+    return date.fromordinal(clock.today().toordinal() - days).isoformat()

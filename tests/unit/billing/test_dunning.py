@@ -1,0 +1,194 @@
+"""Dunning: nobody is cut off without notice, and who has paid is let in again."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from billing import worker
+from billing.use_cases import dunning
+from common import clock, contracts, ids
+from tests.support.billing import (
+    ADMIN,
+    account_of,
+    bill,
+    days_ago,
+    dun,
+    invoice_of,
+    open_account,
+    pay,
+    refund,
+    rupees,
+)
+from tests.support.services import bearer, emitted
+
+
+@pytest.fixture(autouse=True)
+def frozen_clock() -> Iterator[None]:
+    with clock.frozen(datetime(2026, 11, 21, 6, tzinfo=UTC)):
+        yield
+
+
+def after(days: int) -> None:
+    clock.move(timedelta(days=days))
+
+
+def status(client: FlaskClient, user_id: str) -> str:
+    found: str = account_of(client, user_id)["status"]
+    return found
+
+
+def test_an_invoice_is_overdue_on_the_day_after_it_was_due_and_not_before(client: FlaskClient) -> None:
+    user_id = open_account()
+    invoice = bill(client, user_id, due_on=days_ago(0))
+    assert dun(client)["invoices_overdue"] == 0
+    after(1)
+    run = dun(client)
+    assert (run["state"], run["invoices_overdue"], run["soft_barred"]) == ("completed", 1, 0)
+    assert invoice_of(client, user_id, invoice["id"])["state"] == "overdue"
+    dun(client)
+    (event,) = emitted("invoice.overdue")
+    assert contracts.violation(event.type, event.data) is None
+    assert event.data["amount_due"] == rupees(120_000)
+    assert event.data["bar_from"] == "2026-12-05"
+
+
+def test_from_notice_to_soft_bar_to_hard_bar_to_restoration(client: FlaskClient) -> None:
+    user_id = open_account()
+    invoice = bill(client, user_id, due_on="2026-11-20")
+    states = {}
+    for day in range(40):
+        dun(client)
+        states[day] = status(client, user_id)
+        after(1)
+    assert states[12] == "active"
+    assert states[13] == "soft_barred"  # 14 days after the due date
+    assert states[28] == "soft_barred"
+    assert states[29] == "hard_barred"
+    assert [event.data["level"] for event in emitted("account.barred")] == ["soft", "hard"]
+    pay(user_id, invoice["id"], 120_000)
+    assert status(client, user_id) == "active"
+    assert len(emitted("account.restored")) == 1
+    for event in (*emitted("account.barred"), *emitted("account.restored")):
+        assert contracts.violation(event.type, event.data) is None
+
+
+def test_nobody_is_barred_before_the_notice_is_seven_days_old_however_late_the_bill(
+    client: FlaskClient,
+) -> None:
+    user_id = open_account()
+    bill(client, user_id, due_on=days_ago(300))
+    days_to_bar = days_to_hard_bar = None
+    for day in range(30):
+        dun(client)
+        dun(client)
+        if days_to_bar is None and status(client, user_id) == "soft_barred":
+            days_to_bar = day
+        if days_to_hard_bar is None and status(client, user_id) == "hard_barred":
+            days_to_hard_bar = day
+        after(1)
+    assert (days_to_bar, days_to_hard_bar) == (7, 14)
+    assert emitted("invoice.overdue")[0].data["bar_from"] == "2026-11-28"
+
+
+def test_a_bar_stays_while_anything_overdue_is_unpaid(client: FlaskClient) -> None:
+    user_id = open_account()
+    first, second = (bill(client, user_id, due_on=days_ago(20)) for _ in range(2))
+    dun(client)
+    after(7)
+    dun(client)
+    assert status(client, user_id) == "soft_barred"
+    pay(user_id, first["id"], 120_000)
+    pay(user_id, second["id"], 119_999)
+    assert status(client, user_id) == "soft_barred"
+    assert invoice_of(client, user_id, second["id"])["state"] == "overdue"
+    pay(user_id, second["id"], 1)
+    assert status(client, user_id) == "active"
+    assert len(emitted("account.restored")) == 1
+
+
+def test_voiding_the_overdue_invoice_lifts_the_bar(client: FlaskClient) -> None:
+    user_id = open_account()
+    invoice = bill(client, user_id, due_on=days_ago(20))
+    dun(client)
+    after(7)
+    dun(client)
+    client.post(f"/api/billing/admin/invoices/{invoice['id']}/void", headers=bearer(ADMIN, "admin"))
+    assert status(client, user_id) == "active"
+
+
+def test_who_has_enough_in_credit_is_not_barred(client: FlaskClient) -> None:
+    user_id = open_account()
+    late = bill(client, user_id, 1_000, due_on=days_ago(20))
+    other = bill(client, user_id, 1_000)
+    pay(user_id, other["id"], 1_000)
+    pay(user_id, other["id"], 1_000)
+    dun(client)
+    after(10)
+    dun(client)
+    assert invoice_of(client, user_id, late["id"])["state"] == "overdue"
+    assert status(client, user_id) == "active"
+
+
+def test_after_a_refund_the_customer_gets_a_new_notice_before_a_new_bar(client: FlaskClient) -> None:
+    user_id = open_account()
+    invoice = bill(client, user_id, due_on=days_ago(20))
+    dun(client)
+    after(7)
+    dun(client)
+    payment_id = pay(user_id, invoice["id"], 120_000)
+    refund(user_id, invoice["id"], payment_id, 120_000)
+    dun(client)
+    assert (status(client, user_id), len(emitted("invoice.overdue"))) == ("active", 2)
+    after(6)
+    dun(client)
+    assert status(client, user_id) == "active"
+    after(1)
+    dun(client)
+    assert status(client, user_id) == "soft_barred"
+
+
+def test_the_worker_duns_once_a_day_and_in_small_steps(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dunning, "BATCH", 2)
+    for _ in range(5):
+        bill(client, open_account(), due_on=days_ago(1))
+    assert [worker.dun() for _ in range(4)] == [True, True, False, False]
+    assert len(emitted("invoice.overdue")) == 5
+    late = bill(client, open_account(), due_on=days_ago(1))
+    assert worker.dun() is False
+    after(1)
+    assert worker.dun() is False
+    assert late["id"] in [event.data["invoice_id"] for event in emitted("invoice.overdue")]
+
+
+def test_a_run_too_long_for_an_answer_is_finished_by_the_worker(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dunning, "BATCH", 2)
+    monkeypatch.setattr("billing.routes.ANSWER_WITHIN_S", 0.0)
+    for _ in range(3):
+        bill(client, open_account(), due_on=days_ago(1))
+    run = dun(client)
+    assert run["state"] == "running"
+    while worker.dun():
+        pass
+    done = client.get(f"/api/billing/admin/dunning-runs/{run['id']}", headers=bearer(ADMIN, "admin")).json
+    assert (done["state"], done["invoices_overdue"], done["accounts"]) == ("completed", 3, 3)
+
+
+def test_only_admins_dun(client: FlaskClient) -> None:
+    path = "/api/billing/admin/dunning-runs"
+    assert client.post(path, headers=bearer(None, "agent")).status_code == 403
+    unknown = client.get(f"{path}/{ids.new_id()}", headers=bearer(None, "admin"))
+    assert unknown.status_code == 404
+
+
+def test_the_same_key_gives_the_same_run(client: FlaskClient, app: Flask) -> None:
+    first, again = (
+        client.post("/api/billing/admin/dunning-runs", headers=bearer(ADMIN, "admin", key="k")) for _ in "ab"
+    )
+    assert first.data == again.data
