@@ -32,7 +32,7 @@ from common.identity import Identity, InvalidToken
 from common.identity.keys import KeysUnavailable
 from common.identity.requests import guard
 from common.schemas import Body
-from common.web.app import SECURITY_HEADERS
+from common.web.frame import SECURITY_HEADERS
 from common.web.problems import from_database, from_validation
 
 log = logging.getLogger(__name__)
@@ -294,14 +294,14 @@ def _origins(settings: Settings) -> list[str] | None:
 
 
 def _with_security_headers(inner: Callable[..., Any]) -> Callable[..., Any]:
-    """Socket.IO answers beside Flask, so Flask's own hook does not see its answers."""
+    """Socket.IO answers in front of the application's frame, which would log every poll."""
 
     def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         if not environ.get("PATH_INFO", "").startswith(PATH):
             return inner(environ, start_response)
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-            return start_response(status, [*headers, *SECURITY_HEADERS.items()], *exc_info)
+            return start_response(status, [*headers, *SECURITY_HEADERS], *exc_info)
 
         return inner(environ, start)
 

@@ -1,0 +1,201 @@
+"""The chat process as clients meet it: real process, real sockets, both databases."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+from flask import Flask
+from socketio.exceptions import ConnectionError as SocketRefused
+
+from chat.handlers import HANDLERS
+from common import ids
+from common.db import transaction
+from dev.ports import LOOPBACK
+from tests.support.eventually import eventually
+from tests.support.rabbitmq import PrivateRabbit
+from tests.support.services import an_event, bearer, deliver, token
+
+CUSTOMER, AGENT = ids.new_id(), ids.new_id()
+
+
+def test_what_was_missed_while_the_process_was_killed_comes_exactly_once(
+    serve: Callable, device: Callable
+) -> None:
+    server = serve()
+    opened = server.open_conversation(CUSTOMER)
+    customer, agent = device(server, CUSTOMER), device(server, AGENT, "agent", transport="polling")
+    customer.join(opened)
+    agent.join(opened)
+    assert customer.say(opened, "hello")["message"]["seq"] == 1
+    eventually(lambda: [m["seq"] for m in agent.messages()] == [1])
+    customer.close()
+    assert agent.say(opened, "good day", "lost-answer")["message"]["seq"] == 2
+
+    server.kill()
+    server.start()
+
+    agent = device(server, AGENT, "agent")
+    agent.join(opened, after_seq=2)
+    assert agent.say(opened, "good day", "lost-answer")["message"]["seq"] == 2
+    assert agent.say(opened, "are you there?")["message"]["seq"] == 3
+    missed = device(server, CUSTOMER).join(opened, after_seq=1)["messages"]
+    assert [(m["seq"], m["body"]) for m in missed] == [(2, "good day"), (3, "are you there?")]
+
+
+def test_a_bad_token_is_refused_with_connect_error(serve: Callable, device: Callable) -> None:
+    server = serve()
+    for auth in ({"token": "x"}, {"token": token(exp=int(time.time()) - 1)}, {}, None):
+        with pytest.raises(SocketRefused):
+            device(server, CUSTOMER, auth=auth)
+
+
+def test_a_revoked_session_is_disconnected_though_it_is_silent(
+    app: Flask, serve: Callable, device: Callable
+) -> None:
+    server = serve()
+    session_id = ids.new_id()
+    silent = device(server, CUSTOMER, access_token=token(CUSTOMER, session_id=session_id))
+    other = device(server, CUSTOMER)
+    deliver(HANDLERS, an_event("session.revoked", CUSTOMER, {"session_id": session_id}))
+    eventually(lambda: not silent.connected, within=4)
+    assert other.connected
+
+
+def test_sigterm_answers_what_is_in_hand_and_exits_0_in_time(serve: Callable, device: Callable) -> None:
+    server = serve()
+    opened = server.open_conversation(CUSTOMER)
+    talker, silent = device(server, CUSTOMER), device(server, AGENT, "agent", transport="polling")
+    talker.join(opened)
+    silent.join(opened)
+    began = time.monotonic()
+    server.terminate()
+    assert server.wait(10) == 0
+    assert time.monotonic() - began < 10
+    eventually(lambda: not talker.connected and not silent.connected)
+    assert "Traceback" not in server.log, server.log
+
+
+def test_a_locked_database_delays_the_writer_and_nobody_else(
+    app: Flask, serve: Callable, device: Callable
+) -> None:
+    server = serve()
+    opened = server.open_conversation(CUSTOMER)
+    writer = device(server, CUSTOMER)
+    writer.join(opened)
+    answers: list[dict] = []
+    with transaction() as session:
+        from chat.models import Conversation
+
+        session.get(Conversation, opened, with_for_update=True)
+        sending = threading.Thread(target=lambda: answers.append(writer.say(opened, "waits")))
+        sending.start()
+        slowest = 0.0
+        for _ in range(20):
+            began = time.monotonic()
+            assert httpx.get(f"{server.url}/live").status_code == 200
+            assert httpx.get(
+                f"{server.url}/api/chat/conversations/{opened}", headers=bearer(CUSTOMER)
+            ).is_success
+            slowest = max(slowest, time.monotonic() - began)
+        assert not answers
+    sending.join(10)
+    assert answers[0]["ok"]
+    assert slowest < 1.0
+
+
+def test_what_a_client_breaks_is_its_own(serve: Callable, device: Callable) -> None:
+    server = serve()
+    opened = server.open_conversation(CUSTOMER)
+    good, bad = device(server, CUSTOMER), device(server, CUSTOMER)
+    good.join(opened)
+    bad.join(opened)
+    assert bad.say(opened, "x" * 1_048_576)["code"] == "validation_failed"
+    assert bad.call("message:send", b"\x00\x01")["code"] == "validation_failed"
+    assert (
+        bad.call("message:send", {"conversation_id": opened, "body": [[[]]]})["code"] == "validation_failed"
+    )
+    for raw in (
+        "4",
+        "42",
+        "42/chat,",
+        "42/chat,1[",
+        '42/chat,1[["x"]]',
+        "451-/chat,",
+        b"\x01\x02",
+        "9",
+        "42/other,1[]",
+    ):
+        bad._client.eio.send(raw)
+    assert good.say(opened, "fine")["ok"]
+    huge = device(server, CUSTOMER)
+    huge._client.emit("message:send", {"body": "x" * 3_000_000}, namespace="/chat")
+    eventually(lambda: not huge.connected)
+    assert good.say(opened, "still fine")["ok"]
+    assert httpx.get(f"{server.url}/ready").status_code == 200
+
+
+def test_a_port_in_use_and_a_missing_setting_are_one_line_and_exit_1(serve: Callable) -> None:
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        environment = {
+            "CHAT_DATABASE_URL": "sqlite:////nowhere/x.sqlite3",
+            "RABBITMQ_URL": "amqp://127.0.0.1:1/",
+            "JWKS_URL": "http://127.0.0.1:1/",
+            "CHAT_PORT": str(port),
+        }
+        for changes, words in (({}, f"{LOOPBACK}:{port}"), ({"JWKS_URL": ""}, "JWKS_URL is not set")):
+            done = subprocess.run(
+                [sys.executable, "-m", "chat.server"],
+                env=environment | changes, capture_output=True, text=True, timeout=20, check=False,
+            )  # fmt: skip
+            assert done.returncode == 1
+            assert words in done.stderr
+            assert done.stderr.count("\n") == 1
+
+
+def test_threads_can_take_the_place_of_eventlet(serve: Callable, device: Callable) -> None:
+    server = serve(CHAT_ASYNC_MODE="threading")
+    opened = server.open_conversation(CUSTOMER)
+    customer, agent = device(server, CUSTOMER), device(server, AGENT, "agent", transport="polling")
+    customer.join(opened)
+    agent.join(opened)
+    assert customer.say(opened, "hello")["ok"]
+    eventually(lambda: [m["body"] for m in agent.messages()] == ["hello"])
+    server.terminate()
+    assert server.wait(10) == 0
+
+
+@pytest.mark.broker
+def test_two_processes_are_one_and_go_on_alone_without_the_broker(
+    serve: Callable, device: Callable, own_rabbit: PrivateRabbit
+) -> None:
+    left, right = serve(own_rabbit.url), serve(own_rabbit.url)
+    opened = left.open_conversation(CUSTOMER)
+    customer, agent = device(left, CUSTOMER), device(right, AGENT, "agent")
+    near = device(left, AGENT, "agent")
+    for one in (customer, agent, near):
+        one.join(opened)
+    eventually(lambda: "fan-out subscribed" in left.log and "fan-out subscribed" in right.log, within=10)
+    customer.say(opened, "one")
+    eventually(lambda: [m["body"] for m in agent.messages()] == ["one"])
+
+    own_rabbit.kill()
+    began = time.monotonic()
+    for n in range(20):
+        assert customer.say(opened, f"alone {n}")["ok"]
+    assert time.monotonic() - began < 5
+    eventually(lambda: len(near.messages()) == 21)
+    assert len(agent.messages()) == 1
+
+    own_rabbit.start()
+    eventually(
+        lambda: any(e == "conversation:updated" and d["last_seq"] == 21 for e, d in agent.heard), within=15
+    )
+    assert [m["seq"] for m in agent.join(opened, after_seq=1)["messages"]] == list(range(2, 22))
+    agent.say(opened, "together again")
+    eventually(lambda: customer.messages()[-1]["body"] == "together again", within=10)
