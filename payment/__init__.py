@@ -1,0 +1,1 @@
+"""Payment: charges by card and wallet, refunds, the customers' wallets."""

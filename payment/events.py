@@ -1,0 +1,78 @@
+"""Events that payment emits."""
+
+from typing import Any
+
+from common import clock
+from common.db.tables import Outbox
+from common.messaging import new_event
+from common.money import Money
+from payment.models import Payment, Refund, WalletEntry
+
+
+def _of(payment: Payment) -> dict[str, Any]:
+    return {
+        "payment_id": payment.id,
+        "user_id": payment.user_id,
+        "reference": {"type": payment.reference_type.value, "id": payment.reference_id},
+        "amount": _money(payment.amount_minor, payment.currency),
+    }
+
+
+def _method(payment: Payment) -> dict[str, Any]:
+    return {"type": payment.method_type.value, "brand": payment.brand, "last4": payment.last4}
+
+
+def _money(amount_minor: int, currency: str) -> dict[str, Any]:
+    return {"amount_minor": amount_minor, "currency": currency}
+
+
+def payment_completed(payment: Payment) -> Outbox:
+    at = payment.completed_at or clock.now()
+    return new_event(
+        "payment.completed",
+        subject=payment.user_id,
+        data=_of(payment) | {"method": _method(payment), "completed_at": clock.rfc3339(at)},
+    )
+
+
+def payment_failed(payment: Payment) -> Outbox:
+    return new_event(
+        "payment.failed",
+        subject=payment.user_id,
+        data=_of(payment) | {"method": _method(payment), "reason": payment.failure_reason},
+    )
+
+
+def payment_action_required(payment: Payment) -> Outbox:
+    return new_event("payment.action_required", subject=payment.user_id, data=_of(payment))
+
+
+def payment_refunded(payment: Payment, refund: Refund) -> Outbox:
+    return new_event(
+        "payment.refunded",
+        subject=payment.user_id,
+        data=_of(payment)
+        | {
+            "refund_id": refund.id,
+            "amount": _money(refund.amount_minor, refund.currency),
+            "reason": refund.reason,
+            "method": _method(payment),
+        },
+    )
+
+
+def wallet_changed(entry: WalletEntry, user_id: str) -> Outbox:
+    """`wallet.credited` or `wallet.debited`; the amount is positive in both."""
+    assert entry.balance_minor is not None
+    amount = Money(amount_minor=abs(entry.amount_minor), currency=entry.currency)
+    return new_event(
+        "wallet.credited" if entry.amount_minor > 0 else "wallet.debited",
+        subject=user_id,
+        data={
+            "user_id": user_id,
+            "entry_id": entry.id,
+            "amount": amount.model_dump(),
+            "balance": _money(entry.balance_minor, entry.currency),
+            "reason": entry.reason.value,
+        },
+    )

@@ -1,0 +1,210 @@
+"""The simulated gateway: the contract's test cards, records of its own, transactions of its own.
+
+It stands for the outside world: payment's code never reads its tables, and it never reads payment's.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from common import clock
+from common.db import Id, enum_column, reading, transaction
+from common.db.transactions import companion
+from common.money import Money
+from payment.cards import Card
+from payment.gateway import CardToken, GatewayTrouble, Outcome, RefundRefused, Verdict
+from payment.models import Base
+
+OTP = "123456"
+
+
+class Behaviour(StrEnum):
+    """How the bank behind a test card acts."""
+
+    APPROVE = "approve"
+    DECLINE = "decline"
+    NO_FUNDS = "no_funds"
+    ASK_OTP = "ask_otp"
+    LOSE_ANSWER = "lose_answer"
+
+
+TEST_CARDS = {
+    "4000000000000002": Behaviour.DECLINE,
+    "4000000000009995": Behaviour.NO_FUNDS,
+    "4000002500003155": Behaviour.ASK_OTP,
+    "4000000000000119": Behaviour.LOSE_ANSWER,
+}
+"""Every other valid number is approved, as `4242424242424242` is."""
+
+_ANSWERS = {
+    Behaviour.APPROVE: Outcome(Verdict.CAPTURED),
+    Behaviour.DECLINE: Outcome(Verdict.DECLINED, "card_declined"),
+    Behaviour.NO_FUNDS: Outcome(Verdict.DECLINED, "insufficient_funds"),
+    Behaviour.ASK_OTP: Outcome(Verdict.ACTION_REQUIRED),
+    Behaviour.LOSE_ANSWER: Outcome(Verdict.CAPTURED),
+}
+
+
+class SimulatedToken(Base):
+    """A card left with the gateway: what matters of it, not its number."""
+
+    __tablename__ = "simulated_tokens"
+
+    token: Mapped[str] = mapped_column(String(100), primary_key=True)
+    behaviour: Mapped[Behaviour] = mapped_column(enum_column(Behaviour))
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class SimulatedCharge(Base):
+    """A charge as the gateway knows it; a cancelled key without amount was given up before it arrived."""
+
+    __tablename__ = "simulated_charges"
+    __table_args__ = (CheckConstraint("refunded_minor BETWEEN 0 AND amount_minor", name="refunded_within"),)
+
+    key: Mapped[str] = mapped_column(Id, primary_key=True)
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(String(3))
+    verdict: Mapped[Verdict] = mapped_column(enum_column(Verdict))
+    reason: Mapped[str | None] = mapped_column(String(50))
+    refunded_minor: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class SimulatedRefund(Base):
+    """A refund that was made."""
+
+    __tablename__ = "simulated_refunds"
+
+    key: Mapped[str] = mapped_column(Id, primary_key=True)
+    charge_key: Mapped[str] = mapped_column(ForeignKey("simulated_charges.key"))
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class SimulatedGateway:
+    """In-process; `latency_s` is spent in each call, before anything is recorded."""
+
+    name = "simulated"
+
+    def __init__(self, latency_s: float = 0.0, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._latency_s = latency_s
+        self._sleep = sleep
+
+    def tokenise(self, card: Card) -> CardToken:
+        self._travel()
+        token = f"tok_{secrets.token_urlsafe(24)}"
+        with _own_transaction() as session:
+            session.add(SimulatedToken(token=token, behaviour=_behaviour(card)))
+        return CardToken(token, card.brand, card.last4)
+
+    def charge(self, *, key: str, amount: Money, source: Card | str) -> Outcome:
+        self._travel()
+        behaviour = _behaviour(source) if isinstance(source, Card) else _behaviour_of_token(source)
+        outcome = _ANSWERS[behaviour]
+        try:
+            with _own_transaction() as session:
+                _record(session, key, amount, outcome)
+        except IntegrityError:
+            known = self._find(key)
+            assert known is not None
+            return known
+        if behaviour is Behaviour.LOSE_ANSWER:
+            raise GatewayTrouble("the connection was lost before the answer")
+        return outcome
+
+    def confirm(self, *, key: str, otp: str) -> Outcome:
+        self._travel()
+        with _own_transaction() as session:
+            charge = session.get(SimulatedCharge, key, with_for_update=True)
+            if charge is None:
+                return Outcome(Verdict.DECLINED, "unknown_charge")
+            if charge.verdict is Verdict.ACTION_REQUIRED and secrets.compare_digest(otp, OTP):
+                charge.verdict = Verdict.CAPTURED
+            return _outcome(charge)
+
+    def look_up(self, *, key: str) -> Outcome | None:
+        self._travel()
+        return self._find(key)
+
+    def cancel(self, *, key: str) -> Outcome:
+        self._travel()
+        gone = Outcome(Verdict.CANCELLED, "cancelled")
+        try:
+            with _own_transaction() as session:
+                charge = session.get(SimulatedCharge, key, with_for_update=True)
+                if charge is None:
+                    _record(session, key, Money(amount_minor=0, currency="XXX"), gone)
+                    return gone
+                if charge.verdict is Verdict.ACTION_REQUIRED:
+                    charge.verdict, charge.reason = gone.verdict, gone.reason
+                return _outcome(charge)
+        except IntegrityError:  # it arrived meanwhile
+            return self.cancel(key=key)
+
+    def refund(self, *, key: str, charge_key: str, amount: Money) -> None:
+        self._travel()
+        with _own_transaction() as session:
+            charge = session.get(SimulatedCharge, charge_key, with_for_update=True)
+            if session.get(SimulatedRefund, key) is not None:
+                return
+            if charge is None or charge.verdict is not Verdict.CAPTURED or charge.currency != amount.currency:
+                raise RefundRefused("not_captured")
+            if charge.refunded_minor + amount.amount_minor > charge.amount_minor:
+                raise RefundRefused("more_than_captured")
+            charge.refunded_minor += amount.amount_minor
+            session.add(SimulatedRefund(key=key, charge_key=charge_key, amount_minor=amount.amount_minor))
+
+    def _find(self, key: str) -> Outcome | None:
+        with reading() as session:
+            charge = session.get(SimulatedCharge, key)
+            return None if charge is None else _outcome(charge)
+
+    def _travel(self) -> None:
+        if self._latency_s:
+            self._sleep(self._latency_s)
+
+
+@contextmanager
+def _own_transaction() -> Iterator[Session]:
+    """A transaction that has nothing to do with the request at hand (nor with its idempotency claim)."""
+    beside = companion.set(None)
+    try:
+        with transaction() as session:
+            yield session
+    finally:
+        companion.reset(beside)
+
+
+def _record(session: Session, key: str, amount: Money, outcome: Outcome) -> None:
+    session.execute(
+        insert(SimulatedCharge).values(
+            key=key,
+            amount_minor=amount.amount_minor,
+            currency=amount.currency,
+            verdict=outcome.verdict,
+            reason=outcome.reason,
+            refunded_minor=0,
+            created_at=clock.now(),
+        )
+    )
+
+
+def _outcome(charge: SimulatedCharge) -> Outcome:
+    return Outcome(charge.verdict, charge.reason)
+
+
+def _behaviour(card: Card) -> Behaviour:
+    return TEST_CARDS.get(card.number.get_secret_value(), Behaviour.APPROVE)
+
+
+def _behaviour_of_token(token: str) -> Behaviour:
+    with reading() as session:
+        found = session.scalar(select(SimulatedToken.behaviour).where(SimulatedToken.token == token))
+    return found or Behaviour.DECLINE

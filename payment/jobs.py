@@ -1,0 +1,112 @@
+"""The worker's jobs: the steps of payments and refunds whose request is over. Each step is its own transaction.
+
+Whatever dies in between is taken up again by the next run: the rows' states say where.
+"""
+
+import logging
+
+from flask import current_app
+
+from common.db import reading, transaction
+from payment import queries
+from payment.config import Settings
+from payment.gateway import Gateway, GatewayTrouble, Outcome, RefundRefused, Verdict
+from payment.models import MethodType, Payment, PaymentState
+from payment.use_cases import payments, refunds
+
+log = logging.getLogger(__name__)
+
+
+def settings() -> Settings:
+    found: Settings = current_app.extensions["sricare_settings"]
+    return found
+
+
+def gateway() -> Gateway:
+    found: Gateway = current_app.extensions["payment_gateway"]
+    return found
+
+
+def advance_payments() -> bool:
+    """Bring every due payment a step further; True when there are more."""
+    with reading() as session:
+        due = queries.list_due_payments(session)
+    for payment_id in due:
+        advance_payment(payment_id)
+    return len(due) == queries.DUE_BATCH
+
+
+def advance_payment(payment_id: str) -> None:
+    """One look at a due payment: admit it, ask the gateway about it, or give it up."""
+    with transaction() as session:
+        payment = payments.claim_payment(session, payment_id)
+        if payment is None:
+            return
+        charge_now = False
+        give_up = None
+        if payment.awaits_reference:
+            charge_now = payments.admit_waiting(session, payment, deadline_s=settings().reference_young_s)
+            if not charge_now:
+                return
+        elif payment.state is PaymentState.REQUIRES_ACTION:
+            give_up = payments.reason_to_give_up(session, payment)
+            if give_up is None:
+                payment.check_at = payment.action_expires_at
+                return
+    try:
+        outcome = _charge(payment) if charge_now else _resolve(payment, give_up)
+    except GatewayTrouble as trouble:
+        log.warning("payment %s: the gateway does not say (%s)", payment.id, trouble)
+        return
+    with transaction() as session:
+        payments.settle_charge(session, payment, outcome, action_s=settings().action_s)
+
+
+def _charge(payment: Payment) -> Outcome:
+    assert payment.gateway_token is not None
+    return gateway().charge(key=payment.id, amount=payment.amount, source=payment.gateway_token)
+
+
+def _resolve(payment: Payment, give_up: str | None) -> Outcome:
+    """The outcome by the gateway's own word. A charge that never reached it is charged now when it left a token,
+    under the same key, and else called off there."""
+    if give_up is not None:
+        outcome = gateway().cancel(key=payment.id)
+        return Outcome(Verdict.CANCELLED, give_up) if outcome.verdict is Verdict.CANCELLED else outcome
+    known = gateway().look_up(key=payment.id)
+    if known is not None:
+        return known
+    if payment.gateway_token is not None:
+        return _charge(payment)
+    outcome = gateway().cancel(key=payment.id)
+    return Outcome(Verdict.CANCELLED, "abandoned") if outcome.verdict is Verdict.CANCELLED else outcome
+
+
+def make_refunds() -> bool:
+    """Make every due refund; True when there are more."""
+    with reading() as session:
+        due = queries.list_due_refunds(session)
+    for refund_id in due:
+        make_refund(refund_id)
+    return len(due) == queries.DUE_BATCH
+
+
+def make_refund(refund_id: str) -> None:
+    """One attempt at a refund. The gateway knows it by its id, so that a repeated attempt gives nothing twice."""
+    with transaction() as session:
+        claimed = refunds.claim_refund(session, refund_id)
+    if claimed is None:
+        return
+    refund, payment = claimed
+    try:
+        if payment.method_type is not MethodType.WALLET:
+            gateway().refund(key=refund.id, charge_key=payment.id, amount=refund.amount)
+    except GatewayTrouble as trouble:
+        log.warning("refund %s: the gateway does not say (%s)", refund.id, trouble)
+        return
+    except RefundRefused as refusal:
+        with transaction() as session:
+            refunds.give_up_refund(session, refund, str(refusal))
+        return
+    with transaction() as session:
+        refunds.settle_refund(session, refund)

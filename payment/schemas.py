@@ -1,0 +1,238 @@
+"""Requests and responses of payment."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
+
+from common import clock
+from common.db import PageQuery
+from common.ids import UUID_PATTERN
+from common.money import Currency, Money, PositiveMoney
+from common.schemas import Body
+from payment.cards import Card, passes_luhn
+from payment.models import (
+    EntryReason,
+    MethodType,
+    Payment,
+    PaymentState,
+    ReferenceType,
+    Wallet,
+    WalletEntry,
+)
+
+Id = Annotated[str, Field(pattern=f"^{UUID_PATTERN}$")]
+
+FAILURES = {
+    "card_declined": "The bank declined the card.",
+    "insufficient_funds": "The card has not enough funds.",
+    "insufficient_balance": "The wallet's balance is too low.",
+    "otp_failed": "The one-time password was wrong three times.",
+    "otp_expired": "The one-time password was not given in time.",
+    "amount_mismatch": "The amount was not the amount due.",
+    "not_found": "There is no such order or invoice of yours.",
+    "already_paid": "It was paid already.",
+    "not_payable": "It was cancelled or had nothing to pay.",
+    "reference_unknown": "The order or invoice did not turn up in time.",
+    "abandoned": "The payment was broken off before the card was charged.",
+}
+"""Reason codes of failed payments; a gateway may have others."""
+
+
+def _digits(value: SecretStr, pattern: str, message: str) -> SecretStr:
+    digits = re.sub(r"[ -]", "", value.get_secret_value())
+    if re.fullmatch(pattern, digits) is None:
+        raise ValueError(message)
+    return SecretStr(digits)
+
+
+def _card_number(value: SecretStr) -> SecretStr:
+    number = _digits(value, r"[0-9]{12,19}", "not a card number")
+    if not passes_luhn(number.get_secret_value()):
+        raise ValueError("not a valid card number")
+    return number
+
+
+def _cvc(value: SecretStr) -> SecretStr:
+    return _digits(value, r"[0-9]{3,4}", "must have 3 or 4 digits")
+
+
+class CardIn(Body):
+    number: Annotated[SecretStr, Field(min_length=12, max_length=30), AfterValidator(_card_number)]
+    exp_month: int = Field(ge=1, le=12)
+    exp_year: int = Field(ge=2000, le=2100)
+    cvc: Annotated[SecretStr, Field(min_length=3, max_length=4), AfterValidator(_cvc)]
+    name: str = Field(min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _not_expired(self) -> Self:
+        today = clock.today()
+        if (self.exp_year, self.exp_month) < (today.year, today.month):
+            raise ValueError("the card has expired")
+        return self
+
+    def card(self) -> Card:
+        return Card(self.number, self.exp_month, self.exp_year, self.cvc, self.name)
+
+
+class ReferenceIn(Body):
+    type: ReferenceType
+    id: Id | None = None
+
+    @model_validator(mode="after")
+    def _id_where_needed(self) -> Self:
+        if (self.type is ReferenceType.TOP_UP) != (self.id is None):
+            raise ValueError("an order or invoice needs its id, a top_up has none")
+        return self
+
+
+class MethodIn(Body):
+    type: MethodType
+    card: CardIn | None = None
+    saved_method_id: Id | None = None
+
+    @model_validator(mode="after")
+    def _what_the_type_needs(self) -> Self:
+        if (self.type is MethodType.CARD) != (self.card is not None):
+            raise ValueError("card belongs to type card, and is needed there")
+        if (self.type is MethodType.SAVED) != (self.saved_method_id is not None):
+            raise ValueError("saved_method_id belongs to type saved, and is needed there")
+        return self
+
+
+class ProcessIn(Body):
+    reference: ReferenceIn
+    amount: PositiveMoney
+    method: MethodIn
+    save_method: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.reference.type is ReferenceType.TOP_UP and self.method.type is MethodType.WALLET:
+            raise ValueError("a wallet is not topped up from itself")
+        if self.save_method:
+            raise ValueError("save_method: cards cannot be saved yet")
+        return self
+
+
+class TopUpIn(Body):
+    amount: PositiveMoney
+    method: MethodIn
+    save_method: bool = False
+
+    def as_process(self) -> ProcessIn:
+        return ProcessIn(
+            reference=ReferenceIn(type=ReferenceType.TOP_UP),
+            amount=self.amount,
+            method=self.method,
+            save_method=self.save_method,
+        )
+
+
+class ConfirmIn(Body):
+    otp: SecretStr = Field(min_length=4, max_length=10)
+
+
+class ReferenceOut(BaseModel):
+    type: ReferenceType
+    id: str | None
+
+
+class MethodOut(BaseModel):
+    type: MethodType
+    brand: str | None
+    last4: str | None
+
+
+class FailureOut(BaseModel):
+    reason: str = Field(description="reason code")
+    message: str
+
+
+class ActionOut(BaseModel):
+    type: str = "otp"
+    expires_at: datetime
+    tries_left: int
+
+
+OTP_TRIES = 3
+
+
+class PaymentOut(BaseModel):
+    id: str
+    state: PaymentState
+    reference: ReferenceOut
+    amount: Money
+    refunded: Money
+    method: MethodOut
+    created_at: datetime
+    completed_at: datetime | None
+    failure: FailureOut | None
+    action: ActionOut | None = Field(description="what `POST /payments/{id}/confirm` waits for")
+
+    @classmethod
+    def of(cls, payment: Payment) -> Self:
+        failure = action = None
+        if payment.failure_reason is not None:
+            failure = FailureOut(
+                reason=payment.failure_reason,
+                message=FAILURES.get(payment.failure_reason, "The payment could not be made."),
+            )
+        if payment.state is PaymentState.REQUIRES_ACTION and payment.action_expires_at is not None:
+            action = ActionOut(
+                expires_at=payment.action_expires_at, tries_left=max(0, OTP_TRIES - payment.otp_tries)
+            )
+        return cls(
+            id=payment.id,
+            state=payment.state,
+            reference=ReferenceOut(type=payment.reference_type, id=payment.reference_id),
+            amount=payment.amount,
+            refunded=Money(amount_minor=payment.refunded_minor, currency=payment.currency),
+            method=MethodOut(type=payment.method_type, brand=payment.brand, last4=payment.last4),
+            created_at=payment.created_at,
+            completed_at=payment.completed_at,
+            failure=failure,
+            action=action,
+        )
+
+
+class WalletQuery(BaseModel):
+    model_config = PageQuery.model_config
+
+    currency: Currency | None = Field(default=None, description="the platform's currency by default")
+
+
+class EntriesQuery(PageQuery):
+    currency: Currency | None = Field(default=None, description="the platform's currency by default")
+
+
+class WalletOut(BaseModel):
+    balance: Money
+
+    @classmethod
+    def of(cls, wallet: Wallet | None, currency: str) -> Self:
+        """A wallet that does not exist yet is an empty one."""
+        return cls(
+            balance=Money(amount_minor=wallet.balance_minor if wallet else 0, currency=currency),
+        )
+
+
+class WalletEntryOut(BaseModel):
+    id: str
+    amount: Money = Field(description="above zero: into the wallet, below: out of it")
+    balance: Money = Field(description="after this entry")
+    reason: EntryReason
+    source_id: str = Field(description="the payment or refund behind it")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, entry: WalletEntry) -> Self:
+        return cls(
+            id=entry.id,
+            amount=Money(amount_minor=entry.amount_minor, currency=entry.currency),
+            balance=Money(amount_minor=entry.balance_minor or 0, currency=entry.currency),
+            reason=entry.reason,
+            source_id=entry.source_id,
+            created_at=entry.created_at,
+        )

@@ -1,0 +1,314 @@
+"""Payments from their beginning to their outcome. Gateways are called by the caller, between two of these."""
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from common import clock
+from common.db.transactions import lost_race
+from common.errors import NotFound
+from common.money import Money
+from payment import events, queries
+from payment.errors import AlreadyPaid, AmountMismatch, NoActionPending, NotPayable
+from payment.gateway import Outcome, Verdict
+from payment.models import (
+    Account,
+    EntryReason,
+    MethodType,
+    Payable,
+    PayableState,
+    Payment,
+    PaymentState,
+    ReferenceType,
+)
+from payment.schemas import OTP_TRIES
+from payment.use_cases import wallets
+from payment.use_cases.refunds import start_refund
+from payment.use_cases.timing import FIRST, backoff
+
+log = logging.getLogger(__name__)
+
+ABANDONED_AFTER = timedelta(seconds=30)
+"""A payment whose request has not settled it by now has died (longer than the lease of an idempotency claim)."""
+FIRST_LOOK_FOR_REFERENCE = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Who wants to pay what how. `payment_id` is the id that the payment gets."""
+
+    payment_id: str
+    user_id: str
+    reference_type: ReferenceType
+    reference_id: str | None
+    amount: Money
+    method_type: MethodType
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """What is kept of a card. The token only when the charge comes later."""
+
+    gateway: str
+    brand: str
+    last4: str
+    token: str | None = None
+
+
+def check_payable(payable: Payable, *, user_id: str, amount: Money) -> None:
+    """Raises NotFound (another's), AlreadyPaid, NotPayable, AmountMismatch."""
+    if payable.owner_id != user_id:
+        raise NotFound()
+    if payable.state is PayableState.PAID:
+        raise AlreadyPaid()
+    if payable.state is PayableState.CLOSED:
+        raise NotPayable()
+    if payable.amount != amount:
+        raise AmountMismatch(f"The amount due is {payable.amount}")
+
+
+def begin_payment(session: Session, wish: Wish, card: CardFacts | None, *, awaits_reference: bool) -> Payment:
+    """A `processing` payment that holds its order or invoice. Raises AlreadyPaid when another one holds it."""
+    payment = _new(wish, card)
+    payment.awaits_reference = awaits_reference
+    payment.check_at = clock.now() + (FIRST_LOOK_FOR_REFERENCE if awaits_reference else ABANDONED_AFTER)
+    _insert(session, payment)
+    return payment
+
+
+def pay_from_wallet(session: Session, wish: Wish) -> Payment:
+    """The whole payment at once: `completed`, or `failed` when the balance is too low. Raises AlreadyPaid."""
+    payment = _new(wish, None)
+    payment.state = PaymentState.PROCESSING
+    _insert(session, payment)
+    return settle_from_wallet(session, payment)
+
+
+def settle_from_wallet(session: Session, payment: Payment) -> Payment:
+    """Take the money of a `processing` wallet payment whose reference is known. Raises AlreadyPaid."""
+    assert payment.reference_id is not None
+    if not _take(session, payment):
+        raise AlreadyPaid()
+    entry = wallets.debit(
+        session,
+        user_id=payment.user_id,
+        amount=payment.amount,
+        target=Account.SALES,
+        reason=EntryReason.PAYMENT,
+        source_id=payment.id,
+    )
+    if entry is None:
+        session.execute(
+            Payable.giving_back(payment.reference_id, payment.id),
+            execution_options={"synchronize_session": False},
+        )
+        return fail_payment(session, payment, "insufficient_balance")
+    settled = _move(session, payment, PaymentState.COMPLETED, completed_at=clock.now(), check_at=None)
+    assert settled is not None
+    session.add(events.payment_completed(settled))
+    return settled
+
+
+def settle_charge(session: Session, payment: Payment, outcome: Outcome, *, action_s: int) -> Payment:
+    """Write down what the gateway said; the payment as it then is. No-op when it was settled before."""
+    match outcome.verdict:
+        case Verdict.CAPTURED:
+            return _complete(session, payment)
+        case Verdict.ACTION_REQUIRED:
+            return _require_action(session, payment, timedelta(seconds=action_s))
+        case Verdict.DECLINED | Verdict.CANCELLED:
+            return fail_payment(session, payment, outcome.reason or outcome.verdict.value)
+        case Verdict.PENDING:
+            return leave_unknown(session, payment)
+
+
+def leave_unknown(session: Session, payment: Payment) -> Payment:
+    """The gateway did not say: the janitor will ask it. The payment as it then is."""
+    found = session.get(Payment, payment.id, with_for_update=True, populate_existing=True)
+    assert found is not None
+    if found.state is PaymentState.REQUIRES_ACTION:
+        moved = _move(session, found, PaymentState.PROCESSING, check_at=clock.now() + FIRST)
+        return moved or found
+    if found.state is PaymentState.PROCESSING and found.checks == 0:
+        found.check_at = clock.now() + FIRST
+    return found
+
+
+def fail_payment(session: Session, payment: Payment, reason: str) -> Payment:
+    """No money is taken. No-op when it was settled before."""
+    failed = _move(session, payment, PaymentState.FAILED, failure_reason=reason[:50], check_at=None)
+    if failed is None:
+        return _current(session, payment)
+    session.add(events.payment_failed(failed))
+    return failed
+
+
+def begin_confirmation(session: Session, *, payment_id: str, user_id: str) -> tuple[Payment, str | None]:
+    """Count a try of the one-time password. With a reason: it is too late, the charge is to be given up.
+
+    Raises NotFound, NoActionPending.
+    """
+    payment = session.get(Payment, payment_id, with_for_update=True)
+    if payment is None or payment.user_id != user_id:
+        raise NotFound()
+    if payment.state is not PaymentState.REQUIRES_ACTION:
+        raise NoActionPending()
+    reason = reason_to_give_up(session, payment)
+    if reason is None:
+        payment.otp_tries += 1
+    return payment, reason
+
+
+def reason_to_give_up(session: Session, payment: Payment) -> str | None:
+    """Why a payment that requires action cannot be confirmed any more, or None."""
+    if payment.otp_tries >= OTP_TRIES:
+        return "otp_failed"
+    if payment.action_expires_at is not None and payment.action_expires_at <= clock.now():
+        return "otp_expired"
+    if payment.reference_id is not None:
+        payable = session.get(Payable, payment.reference_id)
+        if payable is not None and payable.state is not PayableState.OPEN:
+            return "already_paid" if payable.state is PayableState.PAID else "not_payable"
+    return None
+
+
+def claim_payment(session: Session, payment_id: str) -> Payment | None:
+    """Take a due payment for one look: the next comes only after the backoff. None when somebody else has it."""
+    payment = session.get(Payment, payment_id, with_for_update=True)
+    if payment is None or payment.check_at is None or payment.check_at > clock.now():
+        return None
+    payment.check_at = clock.now() + backoff(payment.checks)
+    payment.checks += 1
+    return payment
+
+
+def admit_waiting(session: Session, payment: Payment, *, deadline_s: int) -> bool:
+    """Whether a payment that waited for its order or invoice may be charged now.
+
+    Otherwise it goes on waiting, fails, or (from the wallet) is settled here.
+    """
+    assert payment.reference_id is not None
+    payable = queries.find_payable(session, payment.reference_type, payment.reference_id)
+    if payable is None:
+        deadline = payment.created_at + timedelta(seconds=deadline_s)
+        if clock.now() >= deadline:
+            fail_payment(session, payment, "reference_unknown")
+        elif payment.check_at is not None:
+            payment.check_at = min(payment.check_at, deadline)
+        return False
+    try:
+        check_payable(payable, user_id=payment.user_id, amount=payment.amount)
+    except (NotFound, AlreadyPaid, NotPayable, AmountMismatch) as refusal:
+        fail_payment(session, payment, refusal.code)
+        return False
+    payment.awaits_reference = False
+    payment.checks = 0
+    payment.check_at = clock.now() + ABANDONED_AFTER
+    session.flush()
+    if payment.method_type is MethodType.WALLET:
+        settle_from_wallet(session, payment)
+        return False
+    return True
+
+
+def _complete(session: Session, payment: Payment) -> Payment:
+    in_time = payment.reference_id is None or _take(session, payment)
+    settled = _move(
+        session, payment, PaymentState.COMPLETED, completed_at=clock.now(), check_at=None, gateway_token=None
+    )
+    if settled is None:
+        return _not_completed(session, payment)
+    session.add(events.payment_completed(settled))
+    if settled.reference_type is ReferenceType.TOP_UP:
+        wallets.credit(
+            session,
+            user_id=settled.user_id,
+            amount=settled.amount,
+            source=Account.CARD_GATEWAY,
+            reason=EntryReason.TOP_UP,
+            source_id=settled.id,
+        )
+    elif not in_time:
+        log.warning("payment %s came for something paid or closed: refunded", settled.id)
+        start_refund(session, settled, reason="not_payable")
+    return settled
+
+
+def _not_completed(session: Session, payment: Payment) -> Payment:
+    """Settled before: nothing to do, unless the gateway captured what it had called off."""
+    found = _current(session, payment)
+    if found.state is PaymentState.FAILED:
+        log.error("payment %s failed (%s) but is captured at the gateway", found.id, found.failure_reason)
+        if found.reference_id is not None:
+            session.execute(
+                Payable.giving_back(found.reference_id, found.id),
+                execution_options={"synchronize_session": False},
+            )
+    return found
+
+
+def _require_action(session: Session, payment: Payment, time: timedelta) -> Payment:
+    expires_at = clock.now() + time
+    waiting = _move(
+        session, payment, PaymentState.REQUIRES_ACTION, action_expires_at=expires_at, check_at=expires_at
+    )
+    if waiting is None:
+        return _current(session, payment)
+    session.add(events.payment_action_required(waiting))
+    return waiting
+
+
+def _take(session: Session, payment: Payment) -> bool:
+    assert payment.reference_id is not None
+    taken = session.execute(
+        Payable.taking(payment.reference_id, payment.id),
+        execution_options={"synchronize_session": False},
+    )
+    return bool(taken.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def _move(session: Session, payment: Payment, to: PaymentState, **values: object) -> Payment | None:
+    """The payment in its new state, or None when its state did not allow that."""
+    return session.scalars(
+        Payment.moving(payment.id, to, **values).returning(Payment),
+        execution_options={"synchronize_session": False, "populate_existing": True},
+    ).one_or_none()
+
+
+def _current(session: Session, payment: Payment) -> Payment:
+    found = session.get(Payment, payment.id, populate_existing=True)
+    assert found is not None
+    return found
+
+
+def _new(wish: Wish, card: CardFacts | None) -> Payment:
+    return Payment(
+        id=wish.payment_id,
+        user_id=wish.user_id,
+        reference_type=wish.reference_type,
+        reference_id=wish.reference_id,
+        amount_minor=wish.amount.amount_minor,
+        currency=wish.amount.currency,
+        refunded_minor=0,
+        state=PaymentState.PROCESSING,
+        method_type=wish.method_type,
+        brand=card.brand if card else None,
+        last4=card.last4 if card else None,
+        gateway=card.gateway if card else None,
+        gateway_token=card.token if card else None,
+        awaits_reference=False,
+        otp_tries=0,
+        checks=0,
+        created_at=clock.now(),
+    )
+
+
+def _insert(session: Session, payment: Payment) -> None:
+    session.add(payment)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise AlreadyPaid() if lost_race(error) else error from None

@@ -1,0 +1,82 @@
+"""The customers' wallets: every change is a double entry, no balance falls below zero."""
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from common import clock, ids
+from common.money import Money
+from payment import events
+from payment.models import Account, EntryReason, Wallet, WalletEntry
+
+
+def open_wallet(session: Session, *, user_id: str, currency: str) -> None:
+    """A customer's wallet. No-op when there is one; safe to race."""
+    wanted = select(Wallet.id).where(Wallet.user_id == user_id, Wallet.currency == currency)
+    if session.scalar(wanted) is not None:
+        return
+    try:
+        with session.begin_nested():
+            session.add(Wallet(user_id=user_id, currency=currency, balance_minor=0))
+    except IntegrityError:
+        if session.scalar(wanted) is None:
+            raise
+
+
+def credit(
+    session: Session, *, user_id: str, amount: Money, source: Account, reason: EntryReason, source_id: str
+) -> WalletEntry:
+    """Put money into a wallet (made if need be), once per reason and source: a second time raises IntegrityError."""
+    entry = _move(session, user_id, amount, source, reason, source_id)
+    if entry is None:
+        open_wallet(session, user_id=user_id, currency=amount.currency)
+        entry = _move(session, user_id, amount, source, reason, source_id)
+    assert entry is not None
+    return entry
+
+
+def debit(
+    session: Session, *, user_id: str, amount: Money, target: Account, reason: EntryReason, source_id: str
+) -> WalletEntry | None:
+    """Take money out of a wallet, or None (and nothing is changed) when the balance is too low."""
+    out = Money(amount_minor=-amount.amount_minor, currency=amount.currency)
+    return _move(session, user_id, out, target, reason, source_id)
+
+
+def _move(
+    session: Session, user_id: str, by: Money, other: Account, reason: EntryReason, source_id: str
+) -> WalletEntry | None:
+    changed = session.execute(
+        Wallet.changing(user_id, by).returning(Wallet.id, Wallet.balance_minor),
+        execution_options={"synchronize_session": False},
+    ).one_or_none()
+    if changed is None:
+        return None
+    transfer_id, now = ids.new_id(), clock.now()
+    entry = WalletEntry(
+        id=ids.new_id(),
+        transfer_id=transfer_id,
+        account=Account.WALLET,
+        wallet_id=changed.id,
+        amount_minor=by.amount_minor,
+        currency=by.currency,
+        balance_minor=changed.balance_minor,
+        reason=reason,
+        source_id=source_id,
+        created_at=now,
+    )
+    counter = WalletEntry(
+        id=ids.new_id(),
+        transfer_id=transfer_id,
+        account=other,
+        wallet_id=None,
+        amount_minor=-by.amount_minor,
+        currency=by.currency,
+        balance_minor=None,
+        reason=reason,
+        source_id=source_id,
+        created_at=now,
+    )
+    session.add_all([entry, counter])
+    session.add(events.wallet_changed(entry, user_id))
+    return entry

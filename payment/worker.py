@@ -1,0 +1,21 @@
+"""The worker of payment: relays its events, consumes, moves on what a request left open."""
+
+from common.messaging.worker import Job, run_worker
+from payment.app import create_app
+from payment.handlers import HANDLERS
+from payment.jobs import advance_payments, make_refunds
+
+
+def main() -> None:
+    run_worker(
+        create_app(),
+        consumers={"payment.inbox": HANDLERS},
+        jobs=[
+            Job("payments", every_s=1.0, run=advance_payments),
+            Job("refunds", every_s=1.0, run=make_refunds),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Builders for payment's tests: cards, orders and invoices as their events tell, requests."""
+
+from typing import Any
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from common import clock, ids
+from payment.handlers import HANDLERS
+from tests.support.services import an_event, bearer, deliver
+
+GOOD = "4242424242424242"
+DECLINED = "4000000000000002"
+NO_FUNDS = "4000000000009995"
+ASKS_OTP = "4000002500003155"
+LOSES_ANSWER = "4000000000000119"
+CVC = "737"
+
+
+def lkr(amount_minor: int) -> dict[str, Any]:
+    return {"amount_minor": amount_minor, "currency": "LKR"}
+
+
+def card(number: str = GOOD, **changes: Any) -> dict[str, Any]:
+    fields = {"number": number, "exp_month": 12, "exp_year": 2031, "cvc": CVC, "name": "N Perera"}
+    return {"type": "card", "card": fields | changes}
+
+
+WALLET = {"type": "wallet"}
+
+
+def order_event(event_type: str, order_id: str, user_id: str, amount_minor: int = 120_000) -> None:
+    """`order.created`, `order.cancelled` or `order.failed`, handled."""
+    data = {
+        "order_id": order_id,
+        "number": "ORD-1",
+        "user_id": user_id,
+        "offering_id": ids.new_id(),
+        "offering_code": "data-50gb",
+        "offering_name": "50 GB",
+        "total": lkr(amount_minor),
+        "state": "pending_payment",
+        "reason": "network refused",
+        "created_at": clock.rfc3339(clock.now()),
+    }
+    deliver(HANDLERS, an_event(event_type, user_id, data))
+
+
+def invoice_event(event_type: str, invoice_id: str, user_id: str, amount_minor: int, **more: Any) -> None:
+    """`invoice.issued` or `invoice.paid`, handled."""
+    data = {
+        "invoice_id": invoice_id,
+        "number": "INV-2026-000001",
+        "user_id": user_id,
+        "account_number": "STL-0000000001",
+        "total": lkr(amount_minor),
+        "amount_due": lkr(amount_minor),
+        "due_on": "2026-12-01",
+        **more,
+    }
+    deliver(HANDLERS, an_event(event_type, user_id, data))
+
+
+def new_order(user_id: str, amount_minor: int = 120_000) -> str:
+    """An order whose event has arrived."""
+    order_id = ids.new_id()
+    order_event("order.created", order_id, user_id, amount_minor)
+    return order_id
+
+
+def pay(
+    client: FlaskClient,
+    user_id: str,
+    reference_id: str | None,
+    *,
+    method: dict[str, Any] | None = None,
+    amount_minor: int = 120_000,
+    kind: str = "order",
+    key: str | None = None,
+    **more: Any,
+) -> TestResponse:
+    reference = {"type": kind} | ({"id": reference_id} if reference_id else {})
+    body = {"reference": reference, "amount": lkr(amount_minor), "method": method or card(), **more}
+    return client.post("/api/payment/process", json=body, headers=bearer(user_id, key=key or ids.new_id()))
+
+
+def top_up(client: FlaskClient, user_id: str, amount_minor: int) -> None:
+    answer = pay(client, user_id, None, kind="top_up", amount_minor=amount_minor)
+    assert answer.status_code == 201, answer.text
+
+
+def balance(client: FlaskClient, user_id: str) -> int:
+    amount: int = client.get("/api/payment/wallet", headers=bearer(user_id)).json["balance"]["amount_minor"]  # type: ignore[index]
+    return amount

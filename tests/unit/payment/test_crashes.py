@@ -1,0 +1,188 @@
+"""Death at any step, lost answers and crowds: one charge, one event."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+
+from common import clock, ids
+from common.db import reading
+from payment.gateway import GatewayTrouble
+from payment.gateway.simulated import SimulatedCharge
+from payment.jobs import advance_payments
+from payment.models import Payment
+from payment.use_cases import payments
+from tests.support.payments import LOSES_ANSWER, card, new_order, pay
+from tests.support.services import bearer, emitted
+
+ME = ids.new_id()
+
+
+class Killed(BaseException):
+    """Ends a request as kill -9 would: nothing catches it, nothing is tidied up."""
+
+
+def charges() -> list[str]:
+    with reading() as session:
+        return list(session.scalars(select(SimulatedCharge.key)))
+
+
+def die_before(target: Any, name: str, patch: pytest.MonkeyPatch) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    patch.setattr(target, name, die)
+
+
+def die_after(target: Any, name: str, patch: pytest.MonkeyPatch) -> None:
+    real = getattr(target, name)
+
+    def act_and_die(*given: object, **named: object) -> None:
+        real(*given, **named)
+        raise Killed
+
+    patch.setattr(target, name, act_and_die)
+
+
+SEAMS = {
+    "before the intent": lambda app, patch: die_before(payments, "begin_payment", patch),
+    "in the intent's transaction": lambda app, patch: die_after(payments, "begin_payment", patch),
+    "after the intent": lambda app, patch: die_before(app.extensions["payment_gateway"], "charge", patch),
+    "after the charge": lambda app, patch: die_after(app.extensions["payment_gateway"], "charge", patch),
+    "before settling": lambda app, patch: die_before(payments, "settle_charge", patch),
+    "in settling's transaction": lambda app, patch: die_after(payments, "settle_charge", patch),
+}
+
+
+@pytest.mark.parametrize("seam", SEAMS)
+@pytest.mark.parametrize("rescue", ["repeat", "janitor", "both"])
+def test_a_request_killed_at_any_step_charges_once_and_tells_once(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, seam: str, rescue: str
+) -> None:
+    order_id, key = new_order(ME), ids.new_id()
+    with clock.frozen(clock.now()):
+        with monkeypatch.context() as patch:
+            SEAMS[seam](app, patch)
+            with pytest.raises(Killed):
+                pay(client, ME, order_id, key=key)
+        begun = seam not in ("before the intent", "in the intent's transaction")
+        if begun:
+            answer = pay(client, ME, order_id, key=key)
+            assert (answer.status_code, answer.json["code"]) == (409, "request_in_progress")
+        clock.move(timedelta(seconds=40))
+        if rescue in ("janitor", "both"):
+            advance_payments()
+        if rescue in ("repeat", "both"):
+            answer = pay(client, ME, order_id, key=key)
+            again = pay(client, ME, order_id, key=key)
+            assert again.data == answer.data
+            assert again.headers["Idempotent-Replayed"] == "true"
+        clock.move(timedelta(hours=2))
+        advance_payments()
+    with reading() as session:
+        found = session.scalars(select(Payment)).all()
+    ended = [event.type for event in emitted()]
+    if not begun and rescue == "janitor":
+        assert (found, charges(), ended) == ([], [], [])
+        return
+    (payment,) = found
+    if rescue != "repeat" and seam in ("after the intent",):
+        assert (payment.state, payment.failure_reason) == ("failed", "abandoned")
+        assert ended == ["payment.failed"]
+        with reading() as session:
+            assert session.scalars(select(SimulatedCharge.verdict)).all() == ["cancelled"]
+        assert rescue == "janitor" or answer.status_code == 402
+    else:
+        assert payment.state == "completed"
+        assert ended == ["payment.completed"]
+        assert charges() == [payment.id]
+        assert rescue == "janitor" or answer.json["state"] == "completed"
+
+
+def test_an_unknown_outcome_is_settled_by_asking_not_by_charging_again(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    with clock.frozen(clock.now()):
+        answer = pay(client, ME, new_order(ME), method=card(LOSES_ANSWER))
+        assert (answer.status_code, answer.json["state"]) == (201, "processing")
+        assert emitted() == []
+        gateway = app.extensions["payment_gateway"]
+        look_up = gateway.look_up
+        die_before(gateway, "charge", monkeypatch)
+        monkeypatch.setattr(
+            gateway, "look_up", lambda **wanted: asked.append(wanted["key"]) or look_up(**wanted)
+        )
+        clock.move(timedelta(seconds=4))
+        advance_payments()
+        assert asked == []
+        clock.move(timedelta(seconds=2))
+        advance_payments()
+    assert asked == [answer.json["id"]]
+    read = client.get(f"/api/payment/payments/{answer.json['id']}", headers=bearer(ME)).json
+    assert read["state"] == "completed"
+    assert charges() == [answer.json["id"]]
+    assert [event.type for event in emitted()] == ["payment.completed"]
+
+
+def test_a_gateway_that_stays_silent_is_asked_ever_less_often(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    with clock.frozen(clock.now()):
+        started = clock.now()
+        pay(client, ME, new_order(ME), method=card(LOSES_ANSWER))
+
+        def silent(**_: object) -> None:
+            asked.append((clock.now() - started).total_seconds())
+            raise GatewayTrouble("silent")
+
+        monkeypatch.setattr(app.extensions["payment_gateway"], "look_up", silent)
+        for _ in range(4 * 3600 // 5):
+            clock.move(timedelta(seconds=5))
+            advance_payments()
+    pauses = [round(b - a) for a, b in itertools.pairwise(asked)]
+    assert pauses[:6] == [5, 10, 20, 40, 80, 160]
+    assert max(pauses) == 3600
+    assert emitted() == []
+
+
+def crowd(app: Flask, size: int, *calls: Any) -> list[SimpleNamespace]:
+    def one(number: int) -> SimpleNamespace:
+        answer = calls[number % len(calls)](app.test_client())
+        return SimpleNamespace(status=answer.status_code, json=answer.json, data=answer.data)
+
+    with ThreadPoolExecutor(size) as pool:
+        return list(pool.map(one, range(size)))
+
+
+def test_twenty_parallel_requests_with_one_key_charge_once(app: Flask) -> None:
+    order_id, key = new_order(ME), ids.new_id()
+    answers = crowd(app, 20, lambda client: pay(client, ME, order_id, key=key))
+    made = {answer.data for answer in answers if answer.status == 201}
+    assert len(made) == 1
+    assert {answer.json["code"] for answer in answers if answer.status != 201} <= {"request_in_progress"}
+    assert len(charges()) == 1
+    assert [event.type for event in emitted()] == ["payment.completed"]
+
+
+def test_of_two_cards_for_one_order_at_once_one_is_charged(app: Flask) -> None:
+    order_id = new_order(ME)
+    answers = crowd(
+        app,
+        8,
+        lambda client: pay(client, ME, order_id),
+        lambda client: pay(client, ME, order_id, method=card("5555555555554444")),
+    )
+    assert sorted(answer.status for answer in answers) == [201] + [409] * 7
+    assert {answer.json["code"] for answer in answers if answer.status == 409} == {"already_paid"}
+    assert len(charges()) == 1
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(Payment)) == 1
+    assert [event.type for event in emitted()] == ["payment.completed"]

@@ -1,0 +1,166 @@
+"""Paying right after ordering: the order's event may come a moment, or much, later."""
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from common import clock, ids
+from common.db import reading, transaction
+from common.db.tables import Heartbeat
+from payment.gateway.simulated import SimulatedCharge
+from payment.jobs import advance_payments
+from payment.models import Payment
+from tests.support.payments import (
+    DECLINED,
+    LOSES_ANSWER,
+    WALLET,
+    balance,
+    card,
+    order_event,
+    pay,
+    top_up,
+)
+from tests.support.services import bearer, emitted
+
+ME = ids.new_id()
+
+
+def read(client: FlaskClient, payment_id: str) -> dict:
+    return client.get(f"/api/payment/payments/{payment_id}", headers=bearer(ME)).json
+
+
+def charges() -> int:
+    with reading() as session:
+        return len(session.scalars(select(SimulatedCharge.key)).all())
+
+
+def test_an_event_a_moment_late_is_waited_for(app: Flask, client: FlaskClient) -> None:
+    order_id = ids.new_id()
+
+    def arrive() -> None:
+        time.sleep(0.04)
+        with app.app_context():
+            order_event("order.created", order_id, ME)
+
+    thread = threading.Thread(target=arrive)
+    thread.start()
+    answer = pay(client, ME, order_id)
+    thread.join()
+    assert (answer.status_code, answer.json["state"]) == (201, "completed")
+
+
+def test_a_payment_accepted_before_its_order_is_charged_when_the_order_arrives(client: FlaskClient) -> None:
+    order_id = ids.new_id()
+    answer = pay(client, ME, order_id)
+    assert (answer.status_code, answer.json["state"]) == (201, "processing")
+    assert answer.json["method"] == {"type": "card", "brand": "visa", "last4": "4242"}
+    assert (charges(), emitted()) == (0, [])
+    assert pay(client, ME, order_id).json["code"] == "already_paid"
+    order_event("order.created", order_id, ME)
+    advance_payments()
+    advance_payments()
+    assert read(client, answer.json["id"])["state"] == "completed"
+    assert charges() == 1
+    assert [event.type for event in emitted()] == ["payment.completed"]
+    with reading() as session:
+        assert session.get(Payment, answer.json["id"]).gateway_token is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "amount", "reason"),
+    [(None, 120_000, "not_found"), (ME, 120_001, "amount_mismatch")],
+)
+def test_an_early_payment_that_does_not_fit_its_order_fails_and_is_not_charged(
+    client: FlaskClient, owner: str | None, amount: int, reason: str
+) -> None:
+    order_id = ids.new_id()
+    payment_id = pay(client, ME, order_id).json["id"]
+    order_event("order.created", order_id, owner or ids.new_id(), amount)
+    advance_payments()
+    found = read(client, payment_id)
+    assert (found["state"], found["failure"]["reason"]) == ("failed", reason)
+    assert charges() == 0
+    assert [event.data["reason"] for event in emitted("payment.failed")] == [reason]
+
+
+def test_an_early_payment_for_a_cancelled_order_fails(client: FlaskClient) -> None:
+    order_id = ids.new_id()
+    payment_id = pay(client, ME, order_id).json["id"]
+    order_event("order.cancelled", order_id, ME)
+    advance_payments()
+    assert read(client, payment_id)["failure"]["reason"] == "not_payable"
+    assert charges() == 0
+
+
+def test_an_early_payment_can_be_declined_later(client: FlaskClient) -> None:
+    order_id = ids.new_id()
+    payment_id = pay(client, ME, order_id, method=card(DECLINED)).json["id"]
+    order_event("order.created", order_id, ME)
+    advance_payments()
+    assert read(client, payment_id)["failure"]["reason"] == "card_declined"
+
+
+def test_an_early_payment_from_the_wallet_is_made_when_the_order_arrives(client: FlaskClient) -> None:
+    top_up(client, ME, 150_000)
+    first, second = ids.new_id(), ids.new_id()
+    made = pay(client, ME, first, method=WALLET).json
+    poor = pay(client, ME, second, method=WALLET).json
+    assert made["state"] == poor["state"] == "processing"
+    order_event("order.created", first, ME)
+    order_event("order.created", second, ME)
+    advance_payments()
+    states = sorted(read(client, payment["id"])["state"] for payment in (made, poor))
+    assert states == ["completed", "failed"]
+    assert balance(client, ME) == 30_000
+
+
+def test_an_early_charge_with_a_lost_answer_is_settled_by_asking(client: FlaskClient) -> None:
+    with clock.frozen(clock.now()):
+        order_id = ids.new_id()
+        payment_id = pay(client, ME, order_id, method=card(LOSES_ANSWER)).json["id"]
+        order_event("order.created", order_id, ME)
+        advance_payments()
+        assert read(client, payment_id)["state"] == "processing"
+        clock.move(timedelta(seconds=31))
+        advance_payments()
+    assert read(client, payment_id)["state"] == "completed"
+    assert charges() == 1
+
+
+def test_a_reference_that_never_turns_up_fails_after_ten_minutes(client: FlaskClient) -> None:
+    with clock.frozen(clock.now()):
+        payment_id = pay(client, ME, ids.new_id()).json["id"]
+        for _ in range(12):
+            clock.move(timedelta(seconds=50))
+            advance_payments()
+            if clock.now() - timedelta(seconds=590) < _made(payment_id):
+                assert read(client, payment_id)["state"] == "processing"
+        clock.move(timedelta(seconds=10))
+        advance_payments()
+    assert read(client, payment_id)["failure"]["reason"] == "reference_unknown"
+    assert len(emitted("payment.failed")) == 1
+
+
+def _made(payment_id: str):
+    with reading() as session:
+        return session.get(Payment, payment_id).created_at
+
+
+def test_a_stranger_cannot_block_an_order_by_paying_early(client: FlaskClient) -> None:
+    order_id = ids.new_id()
+    pay(client, ids.new_id(), order_id)
+    order_event("order.created", order_id, ME)
+    assert pay(client, ME, order_id).json["state"] == "completed"
+
+
+def test_with_the_broker_known_to_be_away_nobody_waits(client: FlaskClient) -> None:
+    with transaction() as session:
+        session.add(Heartbeat(name="payment.worker", beaten_at=clock.now(), broker_connected=False))
+    started = time.monotonic()
+    assert pay(client, ME, ids.new_id()).json["state"] == "processing"
+    assert time.monotonic() - started < 0.1
