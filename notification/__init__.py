@@ -1,0 +1,1 @@
+"""Notification: every message to a customer, in the app and out of the house."""

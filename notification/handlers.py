@@ -1,0 +1,70 @@
+"""Events that notification consumes."""
+
+from sqlalchemy.orm import Session
+
+from common.identity.revocations import REVOCATION_HANDLERS, on_user_deactivated
+from common.messaging import Event
+from notification import use_cases
+from notification.models import Language
+
+
+def on_user_created(session: Session, event: Event) -> None:
+    _remember(session, event)
+    use_cases.notify(session, event)
+
+
+def on_user_updated(session: Session, event: Event) -> None:
+    _remember(session, event)
+
+
+def on_deactivated(session: Session, event: Event) -> None:
+    on_user_deactivated(session, event)
+    use_cases.forget_user(session, user_id=event.data["user_id"], as_of=event.time)
+
+
+def on_customer_event(session: Session, event: Event) -> None:
+    use_cases.notify(session, event)
+
+
+def _remember(session: Session, event: Event) -> None:
+    use_cases.remember_user(
+        session,
+        user_id=event.data["user_id"],
+        phone=event.data["phone"],
+        email=event.data["email"],
+        name=event.data["name"],
+        language=Language(event.data["language"]),
+        as_of=event.time,
+    )
+
+
+TOLD_TO_CUSTOMERS = (
+    "order.created",
+    "order.cancelled",
+    "order.failed",
+    "service.activated",
+    "service.deactivated",
+    "invoice.issued",
+    "invoice.paid",
+    "invoice.overdue",
+    "invoice.reopened",
+    "invoice.voided",
+    "account.barred",
+    "account.restored",
+    "payment.completed",
+    "payment.failed",
+    "payment.action_required",
+    "payment.refunded",
+    "wallet.credited",
+    "wallet.debited",
+    "wallet.low_balance",
+    "chat.message.missed",
+)
+
+HANDLERS = {
+    **REVOCATION_HANDLERS,
+    "user.created": on_user_created,
+    "user.updated": on_user_updated,
+    "user.deactivated": on_deactivated,
+    **dict.fromkeys(TOLD_TO_CUSTOMERS, on_customer_event),
+}

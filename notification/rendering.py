@@ -1,0 +1,89 @@
+"""From an event and a language to words. The texts are data: `templates/<event type>.toml`, three languages a file.
+
+Templates run in Jinja2's sandbox; a variable that the event lacks is an error, never an empty place in a message.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, Template
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from notification import formatting
+from notification.models import Channel, Language
+
+TEMPLATES = Path(__file__).parent / "templates"
+TITLE_LENGTH = 300
+IN_APP = "in_app"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a channel shows: `title` is the subject of an e-mail and empty for an SMS."""
+
+    title: str
+    body: str
+
+
+@cache
+def texts() -> Mapping[str, Mapping[str, Mapping[str, Mapping[str, str]]]]:
+    """Event type → language → channel → part → template source."""
+    return {path.stem: tomllib.loads(path.read_text("utf-8")) for path in sorted(TEMPLATES.glob("*.*.toml"))}
+
+
+@cache
+def channels_of(event_type: str) -> frozenset[str]:
+    """`in_app`, `email`, `sms`: the channels for which there are texts of this event."""
+    return frozenset(texts()[event_type]["en"])
+
+
+def render(event_type: str, language: Language, channel: str, context: Mapping[str, Any]) -> Words:
+    """The words of one message. Raises jinja2.TemplateError."""
+    parts = _templates(event_type, language.value, channel)
+    title = " ".join(parts["title"].render(context).split()) if "title" in parts else ""
+    return Words(_shortened(title, TITLE_LENGTH), parts["body"].render(context).strip())
+
+
+def render_email(event_type: str, language: Language, context: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Subject, plain text and HTML; greeting and closing are the same in every e-mail of a language."""
+    words = render(event_type, language, Channel.EMAIL.value, context)
+    frame = _frame(language.value)
+    greeting = frame["greeting"].render(context)
+    closing = frame["closing"].render(context)
+    paragraphs = [greeting, *(part.strip() for part in words.body.split("\n\n")), closing]
+    html = _layout().render(language=language.value, title=words.title, paragraphs=paragraphs)
+    return words.title, "\n\n".join(paragraphs) + "\n", html
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+@cache
+def _environment(language: str) -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    for function in (formatting.money, formatting.day, formatting.moment, formatting.means):
+        environment.filters[function.__name__] = partial(function, language=language)
+    return environment
+
+
+@cache
+def _templates(event_type: str, language: str, channel: str) -> dict[str, Template]:
+    sources = texts()[event_type][language][channel]
+    return {part: _environment(language).from_string(source) for part, source in sources.items()}
+
+
+@cache
+def _frame(language: str) -> dict[str, Template]:
+    sources = tomllib.loads((TEMPLATES / "email.toml").read_text("utf-8"))[language]
+    return {part: _environment(language).from_string(source) for part, source in sources.items()}
+
+
+@cache
+def _layout() -> Template:
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
+    return environment.from_string((TEMPLATES / "email.html").read_text("utf-8"))
