@@ -5,6 +5,7 @@ at every moment in some queue. While the database is away nothing is acknowledge
 """
 
 import contextlib
+import itertools
 import logging
 import threading
 import time
@@ -24,7 +25,7 @@ from common.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PREFETCH = 50
+PREFETCH = 4 * handling.BATCH
 POLL_S = 0.5
 SUSPECT_AFTER = 5
 """A message that comes back so often, and is the first of a connection, has probably killed its worker each time."""
@@ -69,7 +70,8 @@ class Consumer:
                     self._topology.ensure(outage.began_at, self._stop.is_set)
                     self._consume(outage)
                 except BROKER_AWAY as error:
-                    self._stop.wait(outage.failed(error))
+                    if not self._stop.is_set():
+                        self._stop.wait(outage.failed(error))
                 except Exception as error:
                     log.exception("%s: unexpected failure", self.queue)
                     self._stop.wait(outage.failed(error))
@@ -91,12 +93,22 @@ class Consumer:
     def _work_off(self, hand: "_Hand") -> None:
         hand.check()
         while hand.deliveries and not self._stop.is_set():
-            delivery = hand.deliveries.popleft()
-            outcome = hand.suspicion(delivery) or self._handled(hand, delivery)
-            if outcome is None:
-                return
+            fresh = hand.fresh(handling.BATCH)
+            done = handling.handle_batch(self.queue, self._handlers, [each.body for each in fresh])
+            if done:
+                hand.acknowledge(done)
+                hand.pump_if_due()
+                continue
+            for _ in range(max(1, len(fresh))):
+                self._work_off_one(hand)
+                hand.pump_if_due()
+
+    def _work_off_one(self, hand: "_Hand") -> None:
+        """Handle and acknowledge the next message, unless told to stop."""
+        delivery = hand.deliveries[0]
+        outcome = hand.suspicion(delivery) or self._handled(hand, delivery)
+        if outcome is not None:
             self._settle(hand, delivery, outcome)
-            hand.pump_if_due()
 
     def _handled(self, hand: "_Hand", delivery: Delivery) -> Outcome | None:
         """The outcome, however long the database takes to come back; None when told to stop meanwhile."""
@@ -129,7 +141,7 @@ class Consumer:
                 "%s: a message is dead (%s, %s)", self.queue, outcome.cause, outcome.error,
                 extra={"event_type": outcome.event_type, "message_id": delivery.properties.message_id},
             )  # fmt: skip
-        hand.acknowledge(delivery)
+        hand.acknowledge(1)
 
     def _story(self, outcome: Again | Dead) -> letters.Story:
         return letters.Story(self.queue, outcome.event_type, outcome.error, outcome.reason)
@@ -166,9 +178,8 @@ class _Hand:
     def suspicion(self, delivery: Delivery) -> Again | None:
         """The first message after a worker died is the one it had in hand: put it off, let the others pass."""
         first, self._first = self._first, False
-        returned = (delivery.properties.headers or {}).get("x-delivery-count")
-        if first and isinstance(returned, int) and returned >= SUSPECT_AFTER:
-            return Again("WorkerDied", f"delivered {returned + 1} times, never answered", "")
+        if first and _returned(delivery) >= SUSPECT_AFTER:
+            return Again("WorkerDied", f"came back {_returned(delivery)} times without an answer", "")
         return None
 
     def publish(self, queue: str, delivery: Delivery, properties: BasicProperties) -> None:
@@ -178,8 +189,20 @@ class _Hand:
             self._out.confirm_delivery()
         self._out.basic_publish("", queue, delivery.body, properties, mandatory=True)
 
-    def acknowledge(self, delivery: Delivery) -> None:
-        self._channel.basic_ack(delivery.tag)
+    def fresh(self, most: int) -> list[Delivery]:
+        """The messages at the front that were never delivered before: those may be handled together.
+
+        One that killed a worker comes back: handled alone it is the first that is not acknowledged.
+        """
+        return list(
+            itertools.takewhile(lambda each: not _returned(each), itertools.islice(self.deliveries, most))
+        )
+
+    def acknowledge(self, count: int) -> None:
+        """The first so many messages are settled."""
+        for _ in range(count):
+            delivery = self.deliveries.popleft()
+        self._channel.basic_ack(delivery.tag, multiple=True)
 
     def wait(self, seconds: float) -> None:
         """Let time pass without the broker taking us for dead."""
@@ -190,3 +213,9 @@ class _Hand:
         if time.monotonic() - self._pumped_at > _PUMP_EVERY_S:
             self._connection.process_data_events()
             self._pumped_at = time.monotonic()
+
+
+def _returned(delivery: Delivery) -> int:
+    """How often the message came back to its queue unanswered (quorum queues count it)."""
+    found = (delivery.properties.headers or {}).get("x-delivery-count")
+    return found if isinstance(found, int) else 0

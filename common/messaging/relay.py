@@ -115,7 +115,8 @@ class Relay:
                 try:
                     self._relay(outage)
                 except BROKER_AWAY as error:
-                    self._stop.wait(outage.failed(error))
+                    if not self._stop.is_set():
+                        self._stop.wait(outage.failed(error))
                 except Exception as error:
                     log.exception("relay: unexpected failure")
                     self._stop.wait(outage.failed(error))

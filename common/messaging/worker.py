@@ -33,7 +33,7 @@ __all__ = ["Handler", "Handlers", "Job", "Worker", "run_worker"]
 log = logging.getLogger(__name__)
 
 HEARTBEAT_EVERY_S = 2.0
-STOP_WITHIN_S = 8.0
+STOP_WITHIN_S = 6.0
 OUTBOX = "outbox"
 
 

@@ -9,7 +9,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from common.messaging.publisher import Message, Publisher
 from common.messaging.relay import BATCH
 from common.messaging.worker import run_worker
 from tests.support.eventually import eventually
-from tests.support.messaging.house import SHORT_RETRIES, THING, House, published
+from tests.support.messaging.house import THING, House, published
 from tests.support.rabbitmq import PrivateRabbit
 
 EVENTS = 10_000
@@ -67,8 +66,12 @@ class Pair:
 
     def __init__(self, folder: Path, rabbitmq_url: str) -> None:
         self.contracts = folder / "contracts"
-        self._producer = House(_made(folder / "producer"), f"sqlite:///{folder}/producer.sqlite3", rabbitmq_url)
-        self._consumer = House(_made(folder / "consumer"), f"sqlite:///{folder}/consumer.sqlite3", rabbitmq_url)
+        self._producer = House(
+            _made(folder / "producer"), f"sqlite:///{folder}/producer.sqlite3", rabbitmq_url
+        )
+        self._consumer = House(
+            _made(folder / "consumer"), f"sqlite:///{folder}/consumer.sqlite3", rabbitmq_url
+        )
 
     def prepare(self) -> None:
         self._producer.write_contracts(self.contracts)
@@ -122,7 +125,11 @@ class Pair:
 
     @contextmanager
     def _process(self, house: House, role: str) -> Iterator[None]:
-        environment = {"BENCH_HOUSE": house.name, "BENCH_CONTRACTS": str(self.contracts), "LOG_LEVEL": "WARNING"}
+        environment = {
+            "BENCH_HOUSE": house.name,
+            "BENCH_CONTRACTS": str(self.contracts),
+            "LOG_LEVEL": "WARNING",
+        }
         with _role(role, os.environ | house.environment | environment):
             yield
 
@@ -164,7 +171,8 @@ def raw_rate(url: str) -> float:
         connection.channel().queue_declare(RAW_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
     environment = os.environ | {"RABBITMQ_URL": url}
     with _role("raw-consume", environment) as consumer, _role("raw-publish", environment) as publisher:
-        assert consumer.stdout is not None and publisher.stdout is not None
+        assert consumer.stdout is not None
+        assert publisher.stdout is not None
         assert consumer.stdout.readline() == "ready\n"
         began = float(publisher.stdout.readline())
         return EVENTS / (float(consumer.stdout.readline()) - began)
@@ -189,7 +197,9 @@ def raw_consume() -> None:
         channel = connection.channel()
         channel.basic_qos(prefetch_count=100)
 
-        def on_message(_channel: object, method: pika.spec.Basic.Deliver, _properties: object, _body: bytes) -> None:
+        def on_message(
+            _channel: object, method: pika.spec.Basic.Deliver, _properties: object, _body: bytes
+        ) -> None:
             nonlocal count
             count += 1
             channel.basic_ack(method.delivery_tag or 0)
@@ -204,7 +214,9 @@ def raw_consume() -> None:
 
 def new_raw_event() -> bytes:
     """A body of the size that an event has."""
-    return orjson.dumps({"specversion": "1.0", "data": {"n": 1}, "filling": "x" * 500, "time": clock.rfc3339(clock.now())})
+    return orjson.dumps(
+        {"specversion": "1.0", "data": {"n": 1}, "filling": "x" * 500, "time": clock.rfc3339(clock.now())}
+    )
 
 
 @contextmanager

@@ -1,0 +1,162 @@
+"""Whatever arrives, however often and in whatever order: the outcome is the same, and the rest flows on."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+from common.errors import Conflict, ServiceUnavailable
+from common.messaging import Event, letters, metrics
+from tests.support.eventually import eventually
+from tests.support.messaging.house import SHORT_RETRIES, THING, UNHEARD, House
+from tests.support.postgres import PostgresServer
+
+pytestmark = pytest.mark.broker
+
+
+def document(house: House, **changes: Any) -> bytes:
+    event = {
+        "specversion": "1.0",
+        "id": "0193b5c1-0000-7000-8000-000000000001",
+        "source": f"/{house.name}",
+        "type": THING,
+        "subject": "somebody",
+        "time": "2026-11-21T10:00:00Z",
+        "data": {"n": 1},
+    }
+    return orjson.dumps(event | changes)
+
+
+def test_a_message_delivered_many_times_takes_effect_once(house: House) -> None:
+    house.declare()
+    with house.worker():
+        house.send(document(house), times=30)
+        house.emit(2)
+        eventually(lambda: house.effects() == [1, 2])
+        eventually(lambda: house.peek(house.queue) == [])
+    assert house.effects() == [1, 2]
+    assert house.dead() == []
+
+
+def test_what_comes_too_early_is_handled_when_its_turn_has_come(house: House) -> None:
+    with house.worker():
+        house.emit(3, needs=2)
+        house.emit(2, needs=1)
+        house.emit(4)
+        eventually(lambda: house.effects() == [4])
+        house.emit(1)
+        eventually(lambda: house.effects() == [1, 2, 3, 4], within=10)
+    assert house.dead() == []
+
+
+def test_what_never_becomes_possible_is_dead_in_the_end(house: House) -> None:
+    with house.worker():
+        house.emit(1, needs=99)
+        headers, _ = eventually(house.dead, within=10)[0]
+    assert headers[letters.RETRIES] == len(SHORT_RETRIES)
+    assert headers[letters.ERROR] == "NotYet"
+    assert headers[letters.REASON] == "thing 99"
+    assert headers[letters.FIRST_FAILED_AT] < headers[letters.DEAD_AT]
+
+
+POISON: dict[str, tuple[Callable[[House], bytes], str, str]] = {
+    "not JSON": (lambda _: b"\xff{", "MalformedEvent", ""),
+    "not an object": (lambda _: b"[]", "MalformedEvent", ""),
+    "no id": (lambda house: document(house, id=""), "MalformedEvent", ""),
+    "a NUL in the id": (lambda house: document(house, id="a\x00b"), "MalformedEvent", ""),
+    "an id too long for the inbox": (lambda house: document(house, id="x" * 101), "MalformedEvent", ""),
+    "time without zone": (lambda house: document(house, time="2026-11-21T10:00:00"), "MalformedEvent", ""),
+    "wrong schema": (lambda house: document(house, data={"n": "one"}), "SchemaViolation", THING),
+    "unknown type": (lambda house: document(house, type="thing.unknown"), "UnknownEvent", "thing.unknown"),
+    "a type without handler": (lambda house: document(house, type=UNHEARD), "NoHandler", UNHEARD),
+    "refused": (lambda house: document(house, data={"n": 1, "mood": "refused"}), "Rejected", THING),
+}
+
+
+@pytest.mark.parametrize("case", POISON)
+def test_poison_is_dead_at_once_with_its_reason_and_the_rest_flows(house: House, case: str) -> None:
+    make, error, event_type = POISON[case]
+    house.declare()
+    with house.worker():
+        house.send(make(house))
+        house.emit(7)
+        eventually(lambda: house.effects() == [7])
+        [(headers, body)] = eventually(house.dead)
+    assert body == make(house)
+    assert headers[letters.ERROR] == error
+    assert headers[letters.EVENT_TYPE] == event_type
+    assert headers[letters.REASON]
+    assert headers[letters.QUEUE] == house.queue
+    assert headers[letters.RETRIES] == 0
+    assert house.effects() == [7]
+
+
+def test_a_handler_that_always_fails_holds_nobody_up_and_tells_no_secrets(house: House) -> None:
+    house.broken.touch()
+    with house.worker():
+        house.emit(1, mood="broken")
+        house.emit(*range(2, 30))
+        eventually(lambda: house.effects() == list(range(2, 30)))
+        [(headers, _)] = eventually(house.dead, within=10)
+    assert headers[letters.ERROR] == "RuntimeError"
+    assert "Nimal" not in str(headers)
+    assert headers[letters.RETRIES] == len(SHORT_RETRIES)
+
+
+def test_a_refusal_of_a_use_case_is_final_and_an_outage_is_not(house: House) -> None:
+    outages = iter([True, True])
+
+    def handler(session: Session, event: Event) -> None:
+        if event.data["n"] == 1:
+            raise Conflict("this order is closed")
+        if next(outages, False):
+            raise ServiceUnavailable("no gateway")
+        house.on_thing(session, event)
+
+    with house.worker(handlers={"#": handler}):
+        house.emit(1, 2)
+        eventually(lambda: house.effects() == [2], within=10)
+        [(headers, _)] = eventually(house.dead)
+    assert headers[letters.REASON] == "conflict: this order is closed"
+    assert headers[letters.RETRIES] == 0
+
+
+def test_a_database_that_is_away_costs_no_retries(house: House, request: pytest.FixtureRequest) -> None:
+    if not house.app.config["SQLALCHEMY_DATABASE_URI"].startswith("postgresql"):
+        pytest.skip("a SQLite file does not go away")
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with house.worker():
+        house.emit(1)
+        eventually(lambda: house.effects() == [1])
+        admit(server, house, False)
+        house.send(document(house, data={"n": 2}))
+        time.sleep(2)
+        admit(server, house, True)
+        eventually(lambda: house.effects() == [1, 2], within=15)
+        house.emit(3)
+        eventually(lambda: house.effects() == [1, 2, 3], within=15)
+    assert retried(house) == 0
+
+
+def admit(server: PostgresServer, house: House, allowed: bool) -> None:
+    """Let nobody connect to the house's database, and throw everybody out; or let them in again."""
+    name = make_url(house.app.config["SQLALCHEMY_DATABASE_URI"]).database
+    with psycopg.connect(
+        host="127.0.0.1", port=server.port, user="postgres", dbname="postgres", autocommit=True
+    ) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS {allowed}')
+        if not allowed:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+
+
+def retried(house: House) -> float:
+    """How often this house's consumer has put a message off."""
+    samples = (sample for metric in metrics.RETRIED.collect() for sample in metric.samples)
+    return sum(s.value for s in samples if s.labels["queue"] == house.queue and s.name.endswith("_total"))
