@@ -1,4 +1,6 @@
-"""The demo operator: an admin, an agent and two customers with an invoice each, made once through public interfaces.
+"""The demo operator: a catalogue, an admin, an agent and two customers with an invoice each.
+
+Made once through the operators' commands and the gateway.
 
 Safe to repeat: what is there already stays. Passwords are made at the first start and kept beside the databases.
 """
@@ -46,6 +48,7 @@ CUSTOMERS = {
 def main() -> None:
     layout = current()
     people = read_people(layout.home) or _make_logins(layout)
+    _operate(layout, "provisioning", "seed-catalogue")
     try:
         admin = Api(layout.public_url)
         for role in STAFF:
@@ -104,22 +107,26 @@ def _ensure_staff(layout: Layout, person: Person) -> None:
     """Staff cannot register themselves: the operator's command makes them."""
     if _logged_in(layout, person) is not None:
         return
+    options = ("--role", person.role, "--phone", person.phone, "--name", person.name)
+    _operate(layout, "auth", "create-user", *options, answers=f"{person.password}\n")
+    say(f"  made the {person.role} {person.name}")
+
+
+def _operate(layout: Layout, service: str, *command: str, answers: str = "") -> None:
+    """Run a command of the operator. Raises `Trouble` with the last thing it said when it fails."""
     done = subprocess.run(
-        flask_command(
-            "auth", "create-user", "--role", person.role, "--phone", person.phone, "--name", person.name
-        ),
+        flask_command(service, *command),
         cwd=ROOT,
-        env=layout.service_environment("auth"),
-        input=f"{person.password}\n",
+        env=layout.service_environment(service),
+        input=answers,
         capture_output=True,
         text=True,
-        start_new_session=True,  # without a terminal of its own it reads the password from stdin
+        start_new_session=True,  # without a terminal of its own it reads a password from stdin
         check=False,
     )
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise Trouble(f"the demo {person.role} could not be made: {said[-1] if said else 'no reason given'}")
-    say(f"  made the {person.role} {person.name}")
+        raise Trouble(f"{service} {command[0]} failed: {said[-1] if said else 'no reason given'}")
 
 
 def _ensure_customer(layout: Layout, person: Person) -> tuple[Api, str]:

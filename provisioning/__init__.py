@@ -1,0 +1,1 @@
+"""Provisioning: the catalogue, customers' orders, and the live services on the network."""

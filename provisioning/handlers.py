@@ -1,0 +1,70 @@
+"""Events that provisioning consumes."""
+
+from sqlalchemy.orm import Session
+
+from common.identity import REVOCATION_HANDLERS
+from common.messaging import Event
+from common.money import Money
+from provisioning.use_cases import customers, orders
+
+
+def on_user_profile(session: Session, event: Event) -> None:
+    customers.record_profile(session, user_id=event.subject, phone=event.data["phone"], at=event.time)
+
+
+def on_user_deactivated(session: Session, event: Event) -> None:
+    REVOCATION_HANDLERS["user.deactivated"](session, event)
+    customers.record_deactivation(session, user_id=event.subject, at=event.time)
+
+
+def on_account_barred(session: Session, event: Event) -> None:
+    customers.set_barred(session, user_id=event.data["user_id"], barred=True, at=event.time)
+
+
+def on_account_restored(session: Session, event: Event) -> None:
+    customers.set_barred(session, user_id=event.data["user_id"], barred=False, at=event.time)
+
+
+def on_payment_completed(session: Session, event: Event) -> None:
+    order_id = _order_id(event)
+    if order_id is not None:
+        orders.record_payment(
+            session,
+            order_id=order_id,
+            user_id=event.data["user_id"],
+            payment_id=event.data["payment_id"],
+            amount=Money.model_validate(event.data["amount"]),
+        )
+
+
+def on_payment_failed(session: Session, event: Event) -> None:
+    order_id = _order_id(event)
+    if order_id is not None:
+        orders.record_payment_failure(
+            session, order_id=order_id, user_id=event.data["user_id"], reason=event.data["reason"]
+        )
+
+
+def on_payment_refunded(session: Session, event: Event) -> None:
+    order_id = _order_id(event)
+    if order_id is not None:
+        orders.record_refund(session, order_id=order_id, user_id=event.data["user_id"])
+
+
+def _order_id(event: Event) -> str | None:
+    """The order that a payment is for; None when it is for something else."""
+    reference = event.data["reference"]
+    return str(reference["id"]) if reference["type"] == "order" else None
+
+
+HANDLERS = {
+    **REVOCATION_HANDLERS,
+    "user.created": on_user_profile,
+    "user.updated": on_user_profile,
+    "user.deactivated": on_user_deactivated,
+    "account.barred": on_account_barred,
+    "account.restored": on_account_restored,
+    "payment.completed": on_payment_completed,
+    "payment.failed": on_payment_failed,
+    "payment.refunded": on_payment_refunded,
+}

@@ -1,0 +1,174 @@
+"""HTTP in: `/api/provisioning`."""
+
+from flask import Blueprint, Response
+
+from common.db import reading, rerun_lost_race, transaction
+from common.errors import NotFound
+from common.identity import identity
+from common.web import operation, reply, reply_page, work_id
+from provisioning import queries
+from provisioning.errors import (
+    AlreadyActive,
+    KycRequired,
+    OrderNotCancellable,
+    OrderNotRetryable,
+    ServiceNotLive,
+)
+from provisioning.schemas import (
+    AdminOrderOut,
+    AdminOrdersQuery,
+    OfferingOut,
+    OfferingsQuery,
+    OrderDetailOut,
+    OrderIn,
+    OrderOut,
+    OrdersQuery,
+    ServiceIn,
+    ServiceOut,
+    ServicesQuery,
+)
+from provisioning.use_cases import orders, services
+
+routes = Blueprint("provisioning", __name__)
+
+
+@routes.get("/offerings")
+@operation("The catalogue", query=OfferingsQuery, returns={200: OfferingOut}, roles=None, page=True)
+def list_offerings(query: OfferingsQuery) -> Response:
+    with reading() as session:
+        return reply_page(queries.list_offerings(session, query.category, query))
+
+
+@routes.get("/offerings/<id:offering_id>")
+@operation("An offering", returns={200: OfferingOut}, roles=None)
+def get_offering(offering_id: str) -> Response:
+    with reading() as session:
+        return reply(OfferingOut.of(queries.get_offering(session, offering_id)))
+
+
+@routes.post("/orders")
+@operation(
+    "Order an offering",
+    body=OrderIn,
+    returns={201: OrderDetailOut},
+    roles=("customer",),
+    idempotent=True,
+    raises=(AlreadyActive, KycRequired, NotFound),
+)
+def post_order(body: OrderIn) -> Response:
+    @rerun_lost_race
+    def place() -> Response:
+        with transaction() as session:
+            order = orders.place_order(
+                session,
+                order_id=work_id(),
+                user_id=identity().user_id,
+                offering_id=body.offering_id,
+                characteristics=dict(body.characteristics),
+            )
+            return reply(OrderDetailOut.of(order), 201)
+
+    return place()
+
+
+@routes.get("/orders")
+@operation("Own orders", query=OrdersQuery, returns={200: OrderOut}, roles=("customer",), page=True)
+def list_orders(query: OrdersQuery) -> Response:
+    with reading() as session:
+        return reply_page(queries.list_orders(session, identity().user_id, query.state, query))
+
+
+@routes.get("/orders/<id:order_id>")
+@operation("An order with its history", returns={200: OrderDetailOut}, roles=("customer",))
+def get_order(order_id: str) -> Response:
+    with reading() as session:
+        return reply(OrderDetailOut.of(queries.get_order(session, order_id, identity().user_id)))
+
+
+@routes.post("/orders/<id:order_id>/cancel")
+@operation(
+    "Cancel an order that the network has not been told of; what was paid goes back",
+    returns={200: OrderDetailOut},
+    roles=("customer",),
+    raises=(OrderNotCancellable,),
+)
+def post_order_cancel(order_id: str) -> Response:
+    with transaction() as session:
+        return reply(
+            OrderDetailOut.of(orders.cancel_order(session, order_id=order_id, user_id=identity().user_id))
+        )
+
+
+@routes.get("/services")
+@operation("Own services", query=ServicesQuery, returns={200: ServiceOut}, roles=("customer",), page=True)
+def list_services(query: ServicesQuery) -> Response:
+    with reading() as session:
+        return reply_page(queries.list_services(session, identity().user_id, query.state, query), ServiceOut)
+
+
+@routes.get("/services/<id:service_id>")
+@operation("A service with its allowances", returns={200: ServiceOut}, roles=("customer",))
+def get_service(service_id: str) -> Response:
+    with reading() as session:
+        return reply(ServiceOut.of(queries.get_service(session, service_id, identity().user_id)))
+
+
+@routes.patch("/services/<id:service_id>")
+@operation(
+    "Change characteristics of a live service, such as its ring tone",
+    body=ServiceIn,
+    returns={200: ServiceOut},
+    roles=("customer",),
+    raises=(ServiceNotLive,),
+)
+def patch_service(service_id: str, body: ServiceIn) -> Response:
+    with transaction() as session:
+        service = services.change_service(
+            session,
+            service_id=service_id,
+            user_id=identity().user_id,
+            characteristics=dict(body.characteristics),
+        )
+        return reply(ServiceOut.of(service))
+
+
+@routes.post("/services/<id:service_id>/deactivate")
+@operation(
+    "Switch a service off; it is terminated once the network has confirmed",
+    returns={202: ServiceOut},
+    roles=("customer",),
+    raises=(ServiceNotLive,),
+)
+def post_service_deactivate(service_id: str) -> Response:
+    with transaction() as session:
+        service = services.deactivate_service(session, service_id=service_id, user_id=identity().user_id)
+        return reply(ServiceOut.of(service), 202)
+
+
+@routes.get("/admin/orders")
+@operation(
+    "Orders of all customers",
+    query=AdminOrdersQuery,
+    returns={200: AdminOrderOut},
+    roles=("agent", "admin"),
+    page=True,
+)
+def list_all_orders(query: AdminOrdersQuery) -> Response:
+    with reading() as session:
+        found = queries.list_all_orders(
+            session, user_id=query.user_id, state=query.state, number=query.number, query=query
+        )
+        return reply_page(found, AdminOrderOut)
+
+
+@routes.post("/admin/orders/<id:order_id>/retry")
+@operation(
+    "Tell the network of an order again now, instead of after the pause",
+    returns={202: AdminOrderOut},
+    roles=("agent", "admin"),
+    raises=(OrderNotRetryable,),
+)
+def post_order_retry(order_id: str) -> Response:
+    with transaction() as session:
+        order = orders.retry_order(session, order_id=order_id, actor_id=identity().user_id)
+        return reply(AdminOrderOut.of(order), 202)

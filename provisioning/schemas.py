@@ -1,0 +1,258 @@
+"""Requests and responses of provisioning."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, Field, model_validator
+
+from common.db import PageQuery
+from common.ids import UUID_PATTERN
+from common.money import MAX_MINOR, Currency, Money
+from common.schemas import Body
+from provisioning.models import (
+    Category,
+    Element,
+    Offering,
+    Order,
+    OrderChange,
+    OrderState,
+    Service,
+    ServiceState,
+)
+
+
+def _printable(value: str) -> str:
+    if any(ord(char) < 32 or ord(char) == 127 for char in value):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+Code = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64, examples=["data-5gb"])]
+Text = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_printable)]
+CharacteristicName = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40, examples=["ring_tone"])
+]
+CharacteristicValue = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+Characteristics = Annotated[
+    dict[CharacteristicName, CharacteristicValue],
+    Field(max_length=20, examples=[{"ring_tone": "baila-beat"}]),
+]
+
+
+class CharacteristicType(StrEnum):
+    CHOICE = "choice"
+    PHONE = "phone"
+
+
+class AllowedValue(Body):
+    value: CharacteristicValue
+    label: Text
+
+
+class CharacteristicSpec(Body):
+    """What an order of the offering says besides the offering: `choice` takes one of the allowed values, `phone` a
+    number in E.164. `changeable` ones may be changed on the live service."""
+
+    name: CharacteristicName
+    label: Text
+    type: CharacteristicType
+    required: bool = True
+    changeable: bool = False
+    allowed_values: list[AllowedValue] | None = Field(default=None, max_length=300)
+
+    @model_validator(mode="after")
+    def _choices(self) -> Self:
+        if (self.type is CharacteristicType.CHOICE) != bool(self.allowed_values):
+            raise ValueError("a choice, and only a choice, has allowed_values")
+        return self
+
+
+class Allowance(Body):
+    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40, examples=["data_mb"])]
+    amount: int = Field(gt=0, le=10**9)
+
+
+class OfferingIn(Body):
+    """An offering as the operator writes it."""
+
+    code: Code
+    name: Text
+    description: str = Field(min_length=1, max_length=1000)
+    category: Category
+    price_minor: int = Field(ge=0, le=MAX_MINOR)
+    currency: Currency = "LKR"
+    validity_days: int | None = Field(default=None, ge=1, le=3660)
+    recurring: bool = False
+    requires_kyc: bool = False
+    stackable: bool
+    element: Element
+    characteristics: list[CharacteristicSpec] = Field(default=[], max_length=20)
+    allowances: list[Allowance] = Field(default=[], max_length=20)
+
+
+class OfferingOut(BaseModel):
+    id: str
+    code: str
+    name: str
+    description: str
+    category: Category
+    price: Money
+    validity_days: int | None
+    recurring: bool
+    requires_kyc: bool
+    characteristics: list[CharacteristicSpec]
+    allowances: list[Allowance]
+
+    @classmethod
+    def of(cls, offering: Offering) -> Self:
+        return cls(
+            id=offering.id,
+            code=offering.code,
+            name=offering.name,
+            description=offering.description,
+            category=offering.category,
+            price=Money(amount_minor=offering.price_minor, currency=offering.currency),
+            validity_days=offering.validity_days,
+            recurring=offering.recurring,
+            requires_kyc=offering.requires_kyc,
+            characteristics=[
+                CharacteristicSpec.model_validate(c, strict=False) for c in offering.characteristics
+            ],
+            allowances=[Allowance.model_validate(a) for a in offering.allowances],
+        )
+
+
+class OfferingsQuery(PageQuery):
+    category: Category | None = None
+
+
+class OrdersQuery(PageQuery):
+    state: OrderState | None = None
+
+
+class AdminOrdersQuery(OrdersQuery):
+    user_id: str | None = Field(default=None, pattern=f"^{UUID_PATTERN}$")
+    number: str | None = Field(default=None, max_length=20, description="the order's human number")
+
+
+class ServicesQuery(PageQuery):
+    state: ServiceState | None = None
+
+
+class OrderIn(Body):
+    offering_id: Annotated[str, Field(pattern=f"^{UUID_PATTERN}$")]
+    characteristics: Characteristics = Field(default_factory=dict)
+
+
+class ServiceIn(Body):
+    characteristics: Characteristics
+
+
+class OrderedOffering(BaseModel):
+    """The offering as it was when the order was placed."""
+
+    id: str
+    code: str
+    name: str
+    category: Category
+
+
+class OrderOut(BaseModel):
+    id: str
+    number: str
+    state: OrderState
+    offering: OrderedOffering
+    characteristics: dict[str, str]
+    total: Money
+    payment_id: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, order: Order) -> Self:
+        return cls(**_order_fields(order))
+
+
+class AdminOrderOut(OrderOut):
+    user_id: str
+
+    @classmethod
+    def of(cls, order: Order) -> Self:
+        return cls(**_order_fields(order), user_id=order.user_id)
+
+
+class OrderChangeOut(BaseModel):
+    """The state from then on, and why."""
+
+    state: OrderState
+    reason: str
+    at: datetime
+
+    @classmethod
+    def of(cls, change: OrderChange) -> Self:
+        return cls(state=change.state, reason=change.reason, at=change.at)
+
+
+class OrderDetailOut(OrderOut):
+    history: list[OrderChangeOut]
+
+    @classmethod
+    def of(cls, order: Order) -> Self:
+        return cls(**_order_fields(order), history=[OrderChangeOut.of(change) for change in order.history])
+
+
+class UsedAllowance(BaseModel):
+    kind: str
+    granted: int
+    used: int
+
+
+class ServiceOut(BaseModel):
+    id: str
+    order_id: str
+    state: ServiceState
+    offering: OrderedOffering
+    characteristics: dict[str, str]
+    allowances: list[UsedAllowance]
+    activated_at: datetime | None
+    expires_at: datetime | None
+    deactivation_requested_at: datetime | None = Field(description="asked for, the network is being told")
+    terminated_at: datetime | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, service: Service) -> Self:
+        return cls(
+            id=service.id,
+            order_id=service.order_id,
+            state=service.state,
+            offering=_offering(service),
+            characteristics=service.characteristics,
+            allowances=[UsedAllowance.model_validate(allowance) for allowance in service.allowances],
+            activated_at=service.activated_at,
+            expires_at=service.expires_at,
+            deactivation_requested_at=service.deactivation_requested_at,
+            terminated_at=service.terminated_at,
+            created_at=service.created_at,
+        )
+
+
+def _offering(bought: Order | Service) -> OrderedOffering:
+    return OrderedOffering(
+        id=bought.offering_id, code=bought.offering_code, name=bought.offering_name, category=bought.category
+    )
+
+
+def _order_fields(order: Order) -> dict[str, Any]:
+    return {
+        "id": order.id,
+        "number": order.number,
+        "state": order.state,
+        "offering": _offering(order),
+        "characteristics": order.characteristics,
+        "total": order.total,
+        "payment_id": order.payment_id,
+        "created_at": order.created_at,
+        "updated_at": order.updated_at,
+    }

@@ -1,0 +1,26 @@
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.support.provisioning import Network, Shopper
+from tests.support.services import service_fixtures
+
+database_url, app, _ = service_fixtures("provisioning")
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A client of provisioning with its catalogue."""
+    seeded = app.test_cli_runner().invoke(args=["seed-catalogue"])
+    assert seeded.exit_code == 0, seeded.output
+    return app.test_client()
+
+
+@pytest.fixture
+def shopper(client: FlaskClient) -> Shopper:
+    return Shopper(client)
+
+
+@pytest.fixture
+def network(app: Flask) -> Network:
+    return Network()
