@@ -6,6 +6,8 @@ from common import ids
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 event_id: ContextVar[str] = ContextVar("event_id", default="")
+actor_id: ContextVar[str] = ContextVar("actor_id", default="")
+"""The member of staff who acts for the user, so that what they cause names both."""
 
 
 def correlation_id() -> str:

@@ -2,6 +2,7 @@
 
 from flask import Flask, current_app, g, request
 
+from common import context
 from common.errors import Forbidden, ServiceUnavailable, Unauthorized
 from common.identity.keys import KeySet, KeySource, KeysUnavailable
 from common.identity.revocations import Watch
@@ -48,6 +49,7 @@ def authorise(roles: tuple[str, ...]) -> Identity:
     if roles and not found.roles.intersection(roles):
         raise Forbidden()
     g.identity = found
+    context.actor_id.set(found.actor_id or "")
     return found
 
 

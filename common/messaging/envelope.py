@@ -29,6 +29,8 @@ class Event:
     data: dict[str, Any]
     correlation_id: str
     traceparent: str
+    actor_id: str = ""
+    """The member of staff who acted for the user, if one did."""
 
 
 def new_event(type: str, *, subject: str, data: dict[str, Any]) -> Outbox:
@@ -47,6 +49,8 @@ def new_event(type: str, *, subject: str, data: dict[str, Any]) -> Outbox:
         "traceparent": tracing.current_traceparent(),
         "data": data,
     }
+    if context.actor_id.get():
+        document["actorid"] = context.actor_id.get()
     return Outbox(id=event_id, type=type, body=orjson.dumps(document).decode(), created_at=at, attempts=0)
 
 
@@ -65,6 +69,7 @@ def parse(body: bytes) -> Event:
             data=document["data"],
             correlation_id=str(document.get("correlationid") or ""),
             traceparent=str(document.get("traceparent") or ""),
+            actor_id=str(document.get("actorid") or "")[:36],
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise MalformedEvent(f"{type(error).__name__}: {error}") from None

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import orjson
 from flask import request
 from pydantic import BaseModel, ValidationError
+from werkzeug.datastructures import MultiDict
 
 from common.errors import MalformedRequest, UnsupportedMediaType, ValidationFailed
 from common.web.problems import from_validation
@@ -29,14 +30,31 @@ def read_body(model: type[M]) -> M:
     return parsed
 
 
+def read_form(model: type[M], files: str) -> M:
+    """The text fields of a multipart body as `model`; the uploads named `files` stay in `request.files`.
+
+    Raises UnsupportedMediaType or ValidationFailed (an unknown or repeated field, an upload by another name).
+    """
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType("The body must be multipart/form-data")
+    unknown = [{"field": name, "message": "unknown upload"} for name in request.files if name != files]
+    if unknown:
+        raise ValidationFailed(errors=unknown)
+    return _read_strings(model, request.form, "form")
+
+
 def read_query(model: type[M]) -> M:
     """The query string as `model`. A parameter given twice is refused, as is an unknown one."""
+    return _read_strings(model, request.args, "query")
+
+
+def _read_strings(model: type[M], given: MultiDict[str, str], where: str) -> M:
     values: dict[str, str] = {}
-    for name, many in request.args.lists():
+    for name, many in given.lists():
         if len(many) > 1:
             raise ValidationFailed(errors=[{"field": name, "message": "given more than once"}])
         values[name] = many[0]
-    refuse_nul(values, "query")
+    refuse_nul(values, where)
     try:
         return model.model_validate_strings(values)
     except ValidationError as error:

@@ -62,6 +62,7 @@ class Frame:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _acceptable(given) else ids.new_id()
         context.request_id.set(request_id)
+        context.actor_id.set("")
         status = "500"
 
         def start(line: str, headers: Headers, exc_info: Any = None) -> Any:
@@ -92,6 +93,7 @@ def _account(environ: Environ, status: str, seconds: float) -> None:
                 "status": int(status),
                 "ms": round(seconds * 1000, 2),
                 "user_id": environ.get("sricare.user"),
+                "actor_id": context.actor_id.get() or None,
             },
         )
 

@@ -125,6 +125,13 @@ def _describe(found: Operation, method: str, rule: Any, references: dict[Any, st
             "required": True,
             "content": {"application/json": {"schema": {"$ref": references[found.body, "validation"]}}},
         }
+    if found.form is not None:
+        entry["requestBody"] = {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": _form(found, references[found.form, "validation"])}
+            },
+        }
     for status, model in found.returns.items():
         entry["responses"][str(status)] = _answer(found, model, references)
     for status, refusals in _refusals(found, method, rule).items():
@@ -135,6 +142,14 @@ def _describe(found: Operation, method: str, rule: Any, references: dict[Any, st
             "schema": {"$ref": _REF.format(model="Problem")}
         }
     return entry
+
+
+def _form(found: Operation, fields: str) -> dict[str, Any]:
+    if not found.files:
+        return {"$ref": fields}
+    upload = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    uploads = {"type": "object", "required": [found.files], "properties": {found.files: upload}}
+    return {"allOf": [{"$ref": fields}, uploads]}
 
 
 def _answer(found: Operation, model: Any, references: dict[Any, str]) -> dict[str, Any]:
@@ -168,6 +183,8 @@ def _refusals(found: Operation, method: str, rule: Any) -> dict[int, list[type[A
         kinds += [Unauthorized, *([Forbidden] if found.roles else [])]
     if found.body is not None:
         kinds += [MalformedRequest, BodyTooLarge, UnsupportedMediaType, ValidationFailed]
+    if found.form is not None:
+        kinds += [BodyTooLarge, UnsupportedMediaType, ValidationFailed]
     if found.query is not None:
         kinds += [ValidationFailed]
     if method == "post":
@@ -215,6 +232,8 @@ def _schemas(operations: list[Operation]) -> tuple[dict[str, Any], dict[Any, str
     for found in operations:
         if found.body is not None:
             wanted[found.body, "validation"] = None
+        if found.form is not None:
+            wanted[found.form, "validation"] = None
         for model in found.returns.values():
             if model is not None:
                 wanted[model, "serialization"] = None

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from common.errors import AppError
 from common.identity import authorise
 from common.web import idempotency
-from common.web.body import read_body, read_query
+from common.web.body import read_body, read_form, read_query
 
 View = Callable[..., Response]
 
@@ -30,6 +30,8 @@ class Operation:
     page: bool = False
     content_type: str = "application/json"
     description: str = ""
+    form: type[BaseModel] | None = None
+    files: str = ""
 
 
 def operation(
@@ -43,23 +45,29 @@ def operation(
     raises: tuple[type[AppError], ...] = (),
     page: bool = False,
     content_type: str = "application/json",
+    form: type[BaseModel] | None = None,
+    files: str = "",
+    max_body: int | None = None,
 ) -> Callable[[View], View]:
     """Declare a route: validation, authorisation and idempotency around the view, and its OpenAPI entry.
 
     The view gets `body=` and `query=` as models when declared, besides the path's arguments. `returns` maps status to
     model (None: no body); `page=True` wraps it into `{"items": […], "next_cursor"}`. `idempotent=True` demands an
-    Idempotency-Key; every other POST accepts one.
+    Idempotency-Key; every other POST accepts one. `form` takes multipart/form-data instead of JSON, with the uploads
+    named `files` left in `request.files`; `max_body` raises the limit for this route, once the caller is let in.
     """
 
     def wrap(view: View) -> View:
         declared = Operation(
             summary, body, query, returns or {200: None}, roles, "required" if idempotent else "accepted",
-            raises, page, content_type, (view.__doc__ or "").strip(),
+            raises, page, content_type, (view.__doc__ or "").strip(), form, files,
         )  # fmt: skip
 
         @functools.wraps(view)
         def run(**kwargs: Any) -> Response:
             caller = "anonymous" if roles is None else authorise(roles).user_id
+            if max_body is not None:
+                request.max_content_length = max_body
             if request.method == "POST":
                 return idempotency.run(lambda: call(kwargs), caller, required=idempotent)
             return call(kwargs)
@@ -67,6 +75,8 @@ def operation(
         def call(kwargs: dict[str, Any]) -> Response:
             if body is not None:
                 kwargs["body"] = read_body(body)
+            if form is not None:
+                kwargs["form"] = read_form(form, files)
             if query is not None:
                 kwargs["query"] = read_query(query)
             return view(**kwargs)
