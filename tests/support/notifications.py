@@ -104,7 +104,7 @@ def _samples() -> dict[str, dict[str, Any]]:
         "sender_name": "Kasun",
     }
     user = {name: value for name, value in user_data("").items() if name != "user_id"}
-    families = {
+    families: dict[str, dict[str, Any]] = {
         "order": order,
         "service": service,
         "invoice": invoice,
@@ -115,9 +115,7 @@ def _samples() -> dict[str, dict[str, Any]]:
         "chat": chat,
         "user": user,
     }
-    return {
-        event_type: families[event_type.split(".")[0]] for event_type in ("user.created", *TOLD_TO_CUSTOMERS)
-    }
+    return {event_type: families[event_type.split(".")[0]] for event_type in rendering.texts()}
 
 
 def a_customer(**changes: Any) -> str:
