@@ -35,7 +35,7 @@ CharacteristicName = Annotated[
 ]
 CharacteristicValue = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
 Characteristics = Annotated[
-    dict[CharacteristicName, CharacteristicValue],
+    dict[Annotated[str, Field(min_length=1, max_length=40)], CharacteristicValue],
     Field(max_length=20, examples=[{"ring_tone": "baila-beat"}]),
 ]
 

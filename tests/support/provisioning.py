@@ -59,8 +59,8 @@ class Shopper:
         self.headers = bearer(self.user_id)
 
     def offering(self, code: str) -> dict[str, Any]:
-        items = self.client.get("/api/provisioning/offerings?limit=100").json["items"]
-        return next(item for item in items if item["code"] == code)
+        items = self.get("/offerings?limit=100").json["items"]
+        return next(dict(item) for item in items if item["code"] == code)
 
     def order(self, code: str, *, key: str | None = None, **characteristics: str) -> Any:
         body: dict[str, Any] = {"offering_id": self.offering(code)["id"]}
@@ -75,7 +75,7 @@ class Shopper:
         assert order.status_code == 201, order.text
         if order.json["total"]["amount_minor"]:
             self.pay(order.json)
-        return order.json
+        return dict(order.json)
 
     def pay(self, order: dict[str, Any], **changes: Any) -> None:
         deliver(HANDLERS, self.payment(order, **changes))

@@ -3,11 +3,8 @@
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event
 
-from common import clock
-from common.db import db, reading, transaction
-from provisioning import queries
+from common.db import transaction
 from provisioning.models import Offering, OfferingState
 
 
@@ -69,25 +66,6 @@ def test_drafts_and_retired_offerings_are_not_shown(client: FlaskClient, state: 
 )  # fmt: skip
 def test_bad_queries_are_refused(client: FlaskClient, query: str, status: int) -> None:
     assert client.get(f"/api/provisioning/offerings?{query}").status_code == status
-
-
-@pytest.mark.parametrize(
-    ("look", "index"),
-    [
-        (lambda session: queries.due_commands(session, 5), "ix_commands_due"),
-        (lambda session: queries.unpaid_orders(session, clock.now(), 5), "ix_orders_unpaid"),
-    ],
-)
-def test_what_the_worker_looks_for_is_found_by_a_partial_index(app: Flask, look, index: str) -> None:
-    if db.engine.dialect.name != "sqlite":
-        pytest.skip("the planner of Postgres scans tables as small as these")
-    statements: list[tuple] = []
-    event.listen(db.engine, "before_cursor_execute", lambda *args: statements.append(args[2:4]))
-    with reading() as session:
-        look(session)
-        sql, values = next(s for s in statements if s[0].startswith("SELECT"))
-        plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
-    assert any(index in step.detail for step in plan), plan
 
 
 def _ids(client: FlaskClient) -> list[str]:

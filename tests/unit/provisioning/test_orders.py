@@ -83,7 +83,7 @@ def test_wrong_characteristics_are_named_and_nothing_is_ordered(
         ({"offering_id": ids.new_id()}, 404),
         ({"offering_id": ids.new_id(), "price": 1}, 422),
         ({"offering_id": ids.new_id(), "characteristics": {"a": 1}}, 422),
-        ({"offering_id": ids.new_id(), "characteristics": {"A B": "x"}}, 422),
+        ({"offering_id": ids.new_id(), "characteristics": {"a" * 41: "x"}}, 422),
         ({"offering_id": ids.new_id(), "characteristics": {f"a{n}": "x" for n in range(21)}}, 422),
         ({"offering_id": ids.new_id(), "characteristics": {"a": "x" * 101}}, 422),
         ([], 422),
