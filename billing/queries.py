@@ -19,7 +19,7 @@ from billing.models import (
     LedgerEntry,
     LedgerTransaction,
 )
-from common.db import Page, PageQuery, fetch_page
+from common.db import InstantText, Page, PageQuery, fetch_page
 from common.db.pages import decode_cursor, encode_cursor
 from common.errors import NotFound
 
@@ -48,22 +48,23 @@ def get_dunning_run(session: Session, run_id: str) -> DunningRun:
     return run
 
 
+_T = Invoice.__table__.c
 _LISTED = select(
-    Invoice.id,
-    Invoice.number,
-    Invoice.user_id,
-    Invoice.account_number,
-    type_coerce(Invoice.state, String).label("state"),
-    Invoice.period,
-    Invoice.currency,
-    Invoice.lines,
-    Invoice.tax_lines,
-    Invoice.subtotal_minor,
-    Invoice.total_minor,
-    Invoice.paid_minor,
-    Invoice.due_on,
-    Invoice.issued_at,
-    Invoice.paid_at,
+    _T.id,
+    _T.number,
+    _T.user_id,
+    _T.account_number,
+    type_coerce(_T.state, String),
+    _T.period,
+    _T.currency,
+    _T.lines,
+    _T.tax_lines,
+    _T.subtotal_minor,
+    _T.total_minor,
+    _T.paid_minor,
+    type_coerce(_T.due_on, String),
+    type_coerce(_T.issued_at, InstantText()),
+    type_coerce(_T.paid_at, InstantText()),
 )
 
 
@@ -72,16 +73,16 @@ def _invoices_statement(
     *, state: bool, issued_from: bool, issued_to: bool, cursor: bool
 ) -> Select[*tuple[Any, ...]]:
     """Built once per combination of filters: building it takes longer than running it."""
-    statement: Select[*tuple[Any, ...]] = _LISTED.where(Invoice.user_id == bindparam("user_id"))
+    statement: Select[*tuple[Any, ...]] = _LISTED.where(_T.user_id == bindparam("user_id"))
     if state:
-        statement = statement.where(Invoice.state == bindparam("state"))
+        statement = statement.where(_T.state == bindparam("state"))
     if issued_from:
-        statement = statement.where(Invoice.issued_on >= bindparam("issued_from"))
+        statement = statement.where(_T.issued_on >= bindparam("issued_from"))
     if issued_to:
-        statement = statement.where(Invoice.issued_on <= bindparam("issued_to"))
+        statement = statement.where(_T.issued_on <= bindparam("issued_to"))
     if cursor:
-        statement = statement.where(Invoice.id < bindparam("before"))
-    return statement.order_by(Invoice.id.desc()).limit(bindparam("rows", type_=Integer))
+        statement = statement.where(_T.id < bindparam("before"))
+    return statement.order_by(_T.id.desc()).limit(bindparam("rows", type_=Integer))
 
 
 def list_invoices(
@@ -95,7 +96,7 @@ def list_invoices(
 ) -> Page[dict[str, Any]]:
     """A user's invoices as they are answered (`schemas.InvoiceOut`), newest first.
 
-    The hot list: rows go to JSON without models, their lines as the texts that they are stored as.
+    The hot list: columns go to JSON as they come, without models, their lines as the texts that they are.
     """
     statement = _invoices_statement(
         state=state is not None,
@@ -111,7 +112,7 @@ def list_invoices(
         "before": decode_cursor(query.cursor) if query.cursor is not None else None,
         "rows": query.limit + 1,
     }
-    rows = session.execute(statement, {k: v for k, v in values.items() if v is not None}).all()
+    rows = session.connection().execute(statement, {k: v for k, v in values.items() if v is not None}).all()
     items = [_document(row) for row in rows[: query.limit]]
     return Page(items, encode_cursor(items[-1]["id"]) if len(rows) > query.limit else None)
 

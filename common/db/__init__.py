@@ -9,11 +9,12 @@ from common.db.migrate import at_head, upgrade
 from common.db.pages import Page, PageQuery, fetch_page
 from common.db.tables import ModelBase, PlatformBase, service_metadata
 from common.db.transactions import reading, rerun_lost_race, transaction
-from common.db.types import Id, UtcDateTime, enum_column
+from common.db.types import Id, InstantText, UtcDateTime, enum_column
 from common.db.wake import wake
 
 __all__ = [
     "Id",
+    "InstantText",
     "ModelBase",
     "Page",
     "PageQuery",

@@ -61,8 +61,8 @@ class KeySet:
         now = self._monotonic()
         if kid in self._keys and now - self._fetched_at < MAX_AGE_S:
             return self._keys[kid]
-        if now - self._tried_at >= REFETCH_AFTER_S:
-            with self._lock:
+        if now - self._tried_at >= REFETCH_AFTER_S or not self._keys:
+            with self._lock:  # before the first answer of auth all wait for the one who asks
                 if self._monotonic() - self._tried_at >= REFETCH_AFTER_S:
                     self._refresh()
         if not self._keys:
