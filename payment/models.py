@@ -5,11 +5,26 @@ Locks are taken in the order payables, wallets, payments, refunds.
 
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, Update, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Insert,
+    String,
+    Table,
+    UniqueConstraint,
+    Update,
+    bindparam,
+    text,
+)
+from sqlalchemy import insert as sql_insert
 from sqlalchemy import update as sql_update
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm.attributes import set_committed_value
 
 from common import clock, ids
 from common.db import Id, ModelBase, enum_column, service_metadata
@@ -77,15 +92,6 @@ PENDING = (PaymentState.PROCESSING, PaymentState.REQUIRES_ACTION)
 _HOLDS = text("state IN ('processing', 'requires_action', 'completed') AND reference_id IS NOT NULL")
 _DUE = text("check_at IS NOT NULL")
 
-_BEFORE: dict[PaymentState, tuple[PaymentState, ...]] = {
-    PaymentState.PROCESSING: (PaymentState.REQUIRES_ACTION,),
-    PaymentState.REQUIRES_ACTION: (PaymentState.PROCESSING,),
-    PaymentState.COMPLETED: PENDING,
-    PaymentState.FAILED: PENDING,
-    PaymentState.REFUNDING: (PaymentState.COMPLETED,),
-    PaymentState.REFUNDED: (PaymentState.REFUNDING,),
-}
-
 
 class Payable(Base):
     """An order or an invoice as its events tell: who owes how much, and whether it can still be paid."""
@@ -117,24 +123,6 @@ class Payable(Base):
         """Its producer says that it is paid; no-op unless it was open."""
         if self.state is PayableState.OPEN:
             self.state, self.paid_by = PayableState.PAID, payment_id
-
-    @classmethod
-    def taking(cls, reference_id: str, payment_id: str) -> Update:
-        """The statement open → paid by this payment; touches no row when it is not open."""
-        return (
-            sql_update(cls)
-            .where(cls.id == reference_id, cls.state == PayableState.OPEN)
-            .values(state=PayableState.PAID, paid_by=payment_id)
-        )
-
-    @classmethod
-    def giving_back(cls, reference_id: str, payment_id: str) -> Update:
-        """The statement that undoes `taking` in the same transaction."""
-        return (
-            sql_update(cls)
-            .where(cls.id == reference_id, cls.paid_by == payment_id)
-            .values(state=PayableState.OPEN, paid_by=None)
-        )
 
 
 class Payment(Base):
@@ -186,14 +174,6 @@ class Payment(Base):
     def amount(self) -> Money:
         return Money(amount_minor=self.amount_minor, currency=self.currency)
 
-    @classmethod
-    def moving(cls, payment_id: str, to: PaymentState, **values: Any) -> Update:
-        """The statement that moves a payment to a state; touches no row when its state does not allow that,
-        so that of two who try one succeeds."""
-        return (
-            sql_update(cls).where(cls.id == payment_id, cls.state.in_(_BEFORE[to])).values(state=to, **values)
-        )
-
 
 class Refund(Base):
     """Money on its way back to where a payment's came from. Its id is the key at the gateway."""
@@ -244,19 +224,6 @@ class Wallet(Base):
     balance_minor: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
-    @classmethod
-    def changing(cls, user_id: str, by: Money) -> Update:
-        """The statement that changes a balance; touches no row when it would fall below zero or is not there."""
-        return (
-            sql_update(cls)
-            .where(
-                cls.user_id == user_id,
-                cls.currency == by.currency,
-                cls.balance_minor + by.amount_minor >= 0,
-            )
-            .values(balance_minor=cls.balance_minor + by.amount_minor)
-        )
-
 
 class WalletEntry(Base):
     """One leg of a double entry: all legs of a `transfer_id` add up to zero. Rows are only ever added.
@@ -282,3 +249,99 @@ class WalletEntry(Base):
     reason: Mapped[EntryReason] = mapped_column(enum_column(EntryReason))
     source_id: Mapped[str] = mapped_column(Id)
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+_BEFORE: dict[PaymentState, tuple[PaymentState, ...]] = {
+    PaymentState.PROCESSING: (PaymentState.REQUIRES_ACTION,),
+    PaymentState.REQUIRES_ACTION: (PaymentState.PROCESSING,),
+    PaymentState.COMPLETED: PENDING,
+    PaymentState.FAILED: PENDING,
+    PaymentState.REFUNDING: (PaymentState.COMPLETED,),
+    PaymentState.REFUNDED: (PaymentState.REFUNDING,),
+}
+
+
+# The transitions of the hot path are conditional updates: of two who try one succeeds. They are Core statements built
+# once, since building one anew costs more than running it.
+
+
+def take_payable(session: Session, reference_id: str, payment_id: str) -> bool:
+    """open → paid by this payment; False when it is not open."""
+    return _changed(session, _TAKE, {"key": reference_id, "payment": payment_id})
+
+
+def give_payable_back(session: Session, reference_id: str, payment_id: str) -> None:
+    """Undo `take_payable` within its transaction."""
+    _changed(session, _GIVE_BACK, {"key": reference_id, "payment": payment_id})
+
+
+def move_payment(session: Session, payment: Payment, to: PaymentState, **values: Any) -> bool:
+    """Bring a payment to a state with further values; False, and nothing is changed, when its state in the database
+    does not allow that. The object follows, whether it belongs to the session or not."""
+    values["state"] = to
+    names = tuple(sorted(values))
+    if not _changed(
+        session, _moving(to, names), {"key": payment.id, **{f"to_{n}": values[n] for n in names}}
+    ):
+        return False
+    for name in names:
+        set_committed_value(payment, name, values[name])
+    return True
+
+
+def change_balance(session: Session, user_id: str, by: Money) -> tuple[str, int] | None:
+    """Add to a balance; the wallet's id and new balance, or None when it would fall below zero or is not there."""
+    changed = session.connection().execute(
+        _CHANGE_BALANCE, {"owner": user_id, "money": by.currency, "by": by.amount_minor}
+    )
+    row = changed.one_or_none()
+    return None if row is None else (row.id, row.balance_minor)
+
+
+def insert_rows(session: Session, *rows: Base) -> None:
+    """Add rows of one table as they are, without the session taking them in."""
+    table = rows[0].__table__
+    assert isinstance(table, Table)
+    names = [column.name for column in table.columns]
+    values = [{name: getattr(row, name) for name in names} for row in rows]
+    session.connection().execute(_inserting(table), values if len(values) > 1 else values[0])
+
+
+def _changed(session: Session, statement: Update, values: dict[str, Any]) -> bool:
+    return session.connection().execute(statement, values).rowcount == 1
+
+
+_TAKE = (
+    sql_update(Payable.__table__)  # type: ignore[arg-type]
+    .where(Payable.id == bindparam("key"), Payable.state == PayableState.OPEN)
+    .values(state=PayableState.PAID, paid_by=bindparam("payment"))
+)
+_GIVE_BACK = (
+    sql_update(Payable.__table__)  # type: ignore[arg-type]
+    .where(Payable.id == bindparam("key"), Payable.paid_by == bindparam("payment"))
+    .values(state=PayableState.OPEN, paid_by=None)
+)
+_CHANGE_BALANCE = (
+    sql_update(Wallet.__table__)  # type: ignore[arg-type]
+    .where(
+        Wallet.user_id == bindparam("owner"),
+        Wallet.currency == bindparam("money"),
+        Wallet.balance_minor + bindparam("by") >= 0,
+    )
+    .values(balance_minor=Wallet.balance_minor + bindparam("by"))
+    .returning(Wallet.id, Wallet.balance_minor)
+)
+
+
+@cache
+def _moving(to: PaymentState, names: tuple[str, ...]) -> Update:
+    return (
+        sql_update(Payment.__table__)  # type: ignore[arg-type]
+        .where(Payment.id == bindparam("key"), Payment.state.in_(_BEFORE[to]))
+        .values({name: bindparam(f"to_{name}") for name in names})
+    )
+
+
+@cache
+def _inserting(table: Table) -> Insert:
+    return sql_insert(table)

@@ -2,23 +2,52 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from common import clock
 from common.db import Page, PageQuery, fetch_page
 from common.db.tables import Heartbeat
 from common.errors import NotFound
-from payment.models import Payable, Payment, ReferenceType, Refund, Wallet, WalletEntry
+from common.money import Money
+from payment.models import Payable, PayableState, Payment, ReferenceType, Refund, Wallet, WalletEntry
 
 DUE_BATCH = 100
 _WORKER_SILENT_AFTER = timedelta(seconds=10)
 
 
-def find_payable(session: Session, reference_type: ReferenceType, reference_id: str) -> Payable | None:
-    found = session.get(Payable, reference_id)
-    return found if found is not None and found.type is reference_type else None
+class Due(NamedTuple):
+    """What is owed for an order or invoice."""
+
+    owner_id: str
+    state: PayableState
+    amount_minor: int
+    currency: str
+
+    @property
+    def amount(self) -> Money:
+        return Money(amount_minor=self.amount_minor, currency=self.currency)
+
+
+_DUE = select(Payable.owner_id, Payable.state, Payable.amount_minor, Payable.currency).where(
+    Payable.id == bindparam("key"), Payable.type == bindparam("kind")
+)
+_PAYMENT_EXISTS = select(Payment.__table__.c.id).where(Payment.__table__.c.id == bindparam("key"))
+
+
+def find_due(session: Session, kind: ReferenceType, reference_id: str) -> Due | None:
+    """What is owed, or None for what is not known (yet)."""
+    row = session.connection().execute(_DUE, {"key": reference_id, "kind": kind}).one_or_none()
+    return None if row is None else Due(*row)
+
+
+def find_payment(session: Session, payment_id: str) -> Payment | None:
+    """Cheap where there is none, as nearly always."""
+    if session.connection().execute(_PAYMENT_EXISTS, {"key": payment_id}).one_or_none() is None:
+        return None
+    return session.get(Payment, payment_id)
 
 
 def get_payment_of(session: Session, payment_id: str, user_id: str) -> Payment:

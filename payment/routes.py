@@ -118,13 +118,13 @@ def _look_around(wish: Wish) -> tuple[Payment | None, bool]:
     deadline = None
     while True:
         with reading() as session:
-            payment = session.get(Payment, wish.payment_id)
+            payment = queries.find_payment(session, wish.payment_id)
             if payment is not None:
                 return payment, True
             if wish.reference_id is None:
                 _check_top_up(wish)
                 return None, True
-            payable = queries.find_payable(session, wish.reference_type, wish.reference_id)
+            payable = queries.find_due(session, wish.reference_type, wish.reference_id)
             if payable is not None:
                 payments.check_payable(payable, user_id=wish.user_id, amount=wish.amount)
                 return None, True

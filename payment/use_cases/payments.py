@@ -23,6 +23,10 @@ from payment.models import (
     Payment,
     PaymentState,
     ReferenceType,
+    give_payable_back,
+    insert_rows,
+    move_payment,
+    take_payable,
 )
 from payment.schemas import OTP_TRIES
 from payment.use_cases import wallets
@@ -58,7 +62,7 @@ class CardFacts:
     token: str | None = None
 
 
-def check_payable(payable: Payable, *, user_id: str, amount: Money) -> None:
+def check_payable(payable: queries.Due, *, user_id: str, amount: Money) -> None:
     """Raises NotFound (another's), AlreadyPaid, NotPayable, AmountMismatch."""
     if payable.owner_id != user_id:
         raise NotFound()
@@ -82,15 +86,31 @@ def begin_payment(session: Session, wish: Wish, card: CardFacts | None, *, await
 def pay_from_wallet(session: Session, wish: Wish) -> Payment:
     """The whole payment at once: `completed`, or `failed` when the balance is too low. Raises AlreadyPaid."""
     payment = _new(wish, None)
-    payment.state = PaymentState.PROCESSING
+    if _take_from_wallet(session, payment):
+        payment.state, payment.completed_at = PaymentState.COMPLETED, payment.created_at
+        event = events.payment_completed(payment)
+    else:
+        payment.state, payment.failure_reason = PaymentState.FAILED, "insufficient_balance"
+        event = events.payment_failed(payment)
     _insert(session, payment)
-    return settle_from_wallet(session, payment)
+    session.add(event)
+    return payment
 
 
-def settle_from_wallet(session: Session, payment: Payment) -> Payment:
-    """Take the money of a `processing` wallet payment whose reference is known. Raises AlreadyPaid."""
+def settle_from_wallet(session: Session, payment: Payment) -> None:
+    """Take the money of a `processing` wallet payment whose reference is known by now. Raises AlreadyPaid."""
+    if not _take_from_wallet(session, payment):
+        fail_payment(session, payment, "insufficient_balance")
+    elif move_payment(session, payment, PaymentState.COMPLETED, completed_at=clock.now(), check_at=None):
+        session.add(events.payment_completed(payment))
+    else:
+        raise AlreadyPaid()
+
+
+def _take_from_wallet(session: Session, payment: Payment) -> bool:
+    """Payable paid and balance debited, or neither when the balance is too low. Raises AlreadyPaid."""
     assert payment.reference_id is not None
-    if not _take(session, payment):
+    if not take_payable(session, payment.reference_id, payment.id):
         raise AlreadyPaid()
     entry = wallets.debit(
         session,
@@ -101,15 +121,8 @@ def settle_from_wallet(session: Session, payment: Payment) -> Payment:
         source_id=payment.id,
     )
     if entry is None:
-        session.execute(
-            Payable.giving_back(payment.reference_id, payment.id),
-            execution_options={"synchronize_session": False},
-        )
-        return fail_payment(session, payment, "insufficient_balance")
-    settled = _move(session, payment, PaymentState.COMPLETED, completed_at=clock.now(), check_at=None)
-    assert settled is not None
-    session.add(events.payment_completed(settled))
-    return settled
+        give_payable_back(session, payment.reference_id, payment.id)
+    return entry is not None
 
 
 def settle_charge(session: Session, payment: Payment, outcome: Outcome, *, action_s: int) -> Payment:
@@ -130,20 +143,18 @@ def leave_unknown(session: Session, payment: Payment) -> Payment:
     found = session.get(Payment, payment.id, with_for_update=True, populate_existing=True)
     assert found is not None
     if found.state is PaymentState.REQUIRES_ACTION:
-        moved = _move(session, found, PaymentState.PROCESSING, check_at=clock.now() + FIRST)
-        return moved or found
-    if found.state is PaymentState.PROCESSING and found.checks == 0:
+        move_payment(session, found, PaymentState.PROCESSING, check_at=clock.now() + FIRST)
+    elif found.state is PaymentState.PROCESSING and found.checks == 0:
         found.check_at = clock.now() + FIRST
     return found
 
 
 def fail_payment(session: Session, payment: Payment, reason: str) -> Payment:
     """No money is taken. No-op when it was settled before."""
-    failed = _move(session, payment, PaymentState.FAILED, failure_reason=reason[:50], check_at=None)
-    if failed is None:
+    if not move_payment(session, payment, PaymentState.FAILED, failure_reason=reason[:50], check_at=None):
         return _current(session, payment)
-    session.add(events.payment_failed(failed))
-    return failed
+    session.add(events.payment_failed(payment))
+    return payment
 
 
 def begin_confirmation(session: Session, *, payment_id: str, user_id: str) -> tuple[Payment, str | None]:
@@ -191,7 +202,7 @@ def admit_waiting(session: Session, payment: Payment, *, deadline_s: int) -> boo
     Otherwise it goes on waiting, fails, or (from the wallet) is settled here.
     """
     assert payment.reference_id is not None
-    payable = queries.find_payable(session, payment.reference_type, payment.reference_id)
+    payable = queries.find_due(session, payment.reference_type, payment.reference_id)
     if payable is None:
         deadline = payment.created_at + timedelta(seconds=deadline_s)
         if clock.now() >= deadline:
@@ -215,26 +226,25 @@ def admit_waiting(session: Session, payment: Payment, *, deadline_s: int) -> boo
 
 
 def _complete(session: Session, payment: Payment) -> Payment:
-    in_time = payment.reference_id is None or _take(session, payment)
-    settled = _move(
+    in_time = payment.reference_id is None or take_payable(session, payment.reference_id, payment.id)
+    if not move_payment(
         session, payment, PaymentState.COMPLETED, completed_at=clock.now(), check_at=None, gateway_token=None
-    )
-    if settled is None:
+    ):
         return _not_completed(session, payment)
-    session.add(events.payment_completed(settled))
-    if settled.reference_type is ReferenceType.TOP_UP:
+    session.add(events.payment_completed(payment))
+    if payment.reference_type is ReferenceType.TOP_UP:
         wallets.credit(
             session,
-            user_id=settled.user_id,
-            amount=settled.amount,
+            user_id=payment.user_id,
+            amount=payment.amount,
             source=Account.CARD_GATEWAY,
             reason=EntryReason.TOP_UP,
-            source_id=settled.id,
+            source_id=payment.id,
         )
     elif not in_time:
-        log.warning("payment %s came for something paid or closed: refunded", settled.id)
-        start_refund(session, settled, reason="not_payable")
-    return settled
+        log.warning("payment %s came for something paid or closed: refunded", payment.id)
+        start_refund(session, payment, reason="not_payable")
+    return payment
 
 
 def _not_completed(session: Session, payment: Payment) -> Payment:
@@ -243,39 +253,18 @@ def _not_completed(session: Session, payment: Payment) -> Payment:
     if found.state is PaymentState.FAILED:
         log.error("payment %s failed (%s) but is captured at the gateway", found.id, found.failure_reason)
         if found.reference_id is not None:
-            session.execute(
-                Payable.giving_back(found.reference_id, found.id),
-                execution_options={"synchronize_session": False},
-            )
+            give_payable_back(session, found.reference_id, found.id)
     return found
 
 
 def _require_action(session: Session, payment: Payment, time: timedelta) -> Payment:
     expires_at = clock.now() + time
-    waiting = _move(
+    if not move_payment(
         session, payment, PaymentState.REQUIRES_ACTION, action_expires_at=expires_at, check_at=expires_at
-    )
-    if waiting is None:
+    ):
         return _current(session, payment)
-    session.add(events.payment_action_required(waiting))
-    return waiting
-
-
-def _take(session: Session, payment: Payment) -> bool:
-    assert payment.reference_id is not None
-    taken = session.execute(
-        Payable.taking(payment.reference_id, payment.id),
-        execution_options={"synchronize_session": False},
-    )
-    return bool(taken.rowcount == 1)  # type: ignore[attr-defined]
-
-
-def _move(session: Session, payment: Payment, to: PaymentState, **values: object) -> Payment | None:
-    """The payment in its new state, or None when its state did not allow that."""
-    return session.scalars(
-        Payment.moving(payment.id, to, **values).returning(Payment),
-        execution_options={"synchronize_session": False, "populate_existing": True},
-    ).one_or_none()
+    session.add(events.payment_action_required(payment))
+    return payment
 
 
 def _current(session: Session, payment: Payment) -> Payment:
@@ -307,8 +296,7 @@ def _new(wish: Wish, card: CardFacts | None) -> Payment:
 
 
 def _insert(session: Session, payment: Payment) -> None:
-    session.add(payment)
     try:
-        session.flush()
+        insert_rows(session, payment)
     except IntegrityError as error:
         raise AlreadyPaid() if lost_race(error) else error from None

@@ -16,6 +16,7 @@ from payment.models import (
     PaymentState,
     Refund,
     RefundState,
+    move_payment,
 )
 from payment.use_cases import wallets
 from payment.use_cases.timing import backoff
@@ -25,11 +26,7 @@ log = logging.getLogger(__name__)
 
 def start_refund(session: Session, payment: Payment, *, reason: str) -> Refund | None:
     """Send all that is left of a completed payment back, exactly once; None when that has begun before."""
-    moved = session.execute(
-        Payment.moving(payment.id, PaymentState.REFUNDING, check_at=None),
-        execution_options={"synchronize_session": False},
-    )
-    if not moved.rowcount:  # type: ignore[attr-defined]
+    if not move_payment(session, payment, PaymentState.REFUNDING, check_at=None):
         return None
     refund = Refund(
         payment_id=payment.id,
@@ -42,7 +39,6 @@ def start_refund(session: Session, payment: Payment, *, reason: str) -> Refund |
     )
     session.add(refund)
     session.flush()
-    session.refresh(payment)
     wake(session, "refunds")
     return refund
 
@@ -75,10 +71,7 @@ def settle_refund(session: Session, refund: Refund) -> None:
         execution_options={"synchronize_session": False, "populate_existing": True},
     ).one()
     if payment.refunded_minor == payment.amount_minor:
-        session.execute(
-            Payment.moving(payment.id, PaymentState.REFUNDED),
-            execution_options={"synchronize_session": False},
-        )
+        move_payment(session, payment, PaymentState.REFUNDED)
     if payment.method_type is MethodType.WALLET:
         wallets.credit(
             session,

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from common import clock, ids
 from common.money import Money
 from payment import events
-from payment.models import Account, EntryReason, Wallet, WalletEntry
+from payment.models import Account, EntryReason, Wallet, WalletEntry, change_balance, insert_rows
 
 
 def open_wallet(session: Session, *, user_id: str, currency: str) -> None:
@@ -46,21 +46,19 @@ def debit(
 def _move(
     session: Session, user_id: str, by: Money, other: Account, reason: EntryReason, source_id: str
 ) -> WalletEntry | None:
-    changed = session.execute(
-        Wallet.changing(user_id, by).returning(Wallet.id, Wallet.balance_minor),
-        execution_options={"synchronize_session": False},
-    ).one_or_none()
+    changed = change_balance(session, user_id, by)
     if changed is None:
         return None
+    wallet_id, balance_minor = changed
     transfer_id, now = ids.new_id(), clock.now()
     entry = WalletEntry(
         id=ids.new_id(),
         transfer_id=transfer_id,
         account=Account.WALLET,
-        wallet_id=changed.id,
+        wallet_id=wallet_id,
         amount_minor=by.amount_minor,
         currency=by.currency,
-        balance_minor=changed.balance_minor,
+        balance_minor=balance_minor,
         reason=reason,
         source_id=source_id,
         created_at=now,
@@ -77,6 +75,6 @@ def _move(
         source_id=source_id,
         created_at=now,
     )
-    session.add_all([entry, counter])
+    insert_rows(session, entry, counter)
     session.add(events.wallet_changed(entry, user_id))
     return entry
