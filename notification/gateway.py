@@ -10,6 +10,7 @@ import smtplib
 import ssl
 import tempfile
 from dataclasses import dataclass
+from datetime import timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -24,6 +25,9 @@ from common import clock
 
 log = logging.getLogger(__name__)
 
+SINK_LEASE = timedelta(seconds=10)
+REPLIES_PER_MESSAGE = 12
+"""At most so many times an SMTP exchange, from connecting to the end of the message, waits for a reply."""
 MESSAGES_PER_CONNECTION = 100
 """Mail servers close connections that never end; a fresh one now and then costs less than a retry."""
 
@@ -50,9 +54,11 @@ M = TypeVar("M", contravariant=True)
 
 
 class Provider(Protocol[M]):
-    """Carries messages of one channel. `name` is kept with each attempt."""
+    """Carries messages of one channel. `name` is kept with each attempt; a call that has not ended within `lease`
+    died with its process."""
 
     name: str
+    lease: timedelta
 
     def send(self, message: M) -> str | None:
         """Hand a message over; its reference at the provider, if there is one. Raises DeliveryFailed."""
@@ -137,6 +143,7 @@ class SmtpProvider:
         ca_file: Path | None,
         timeout_s: float,
     ) -> None:
+        self.lease = timedelta(seconds=timeout_s * REPLIES_PER_MESSAGE)
         self._sender = sender
         self._host, self._port, self._timeout_s = host, port, timeout_s
         self._security, self._user, self._password = security, user, password
@@ -229,6 +236,7 @@ class EmailSink:
     """Instead of a mail server: one .eml per message in a folder, or only a log line when there is no folder."""
 
     name = "sink"
+    lease = SINK_LEASE
 
     def __init__(self, folder: Path | None, sender: str) -> None:
         self._folder = folder
@@ -253,6 +261,7 @@ class SmsSink:
     """Instead of an SMS gateway: one .json per message in a folder, or only a log line when there is no folder."""
 
     name = "sink"
+    lease = SINK_LEASE
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder

@@ -25,8 +25,6 @@ from notification.models import (
     Recipient,
 )
 
-LEASE = timedelta(seconds=120)
-"""How long an attempt may run before it counts as dead: longer than all time-outs of one SMTP exchange together."""
 PAUSES_S = (5, 30, 120, 600, 1800, 3600)
 """Before the second attempt, the third, …; the last one from then on."""
 LONGEST_PAUSE_WHEN_AWAY_S = 300
@@ -212,7 +210,7 @@ def sending_job(channel: Channel) -> str:
     return f"send-{channel.value}"
 
 
-def begin_attempt(session: Session, *, channel: Channel, provider: str) -> Delivery | None:
+def begin_attempt(session: Session, *, channel: Channel, provider: str, lease: timedelta) -> Delivery | None:
     """Claim the message of a channel that is due first, and note the attempt before it is made.
 
     An attempt that died in the middle is claimed again when its lease is over; what is too old is given up.
@@ -231,7 +229,7 @@ def begin_attempt(session: Session, *, channel: Channel, provider: str) -> Deliv
             delivery.settle(DeliveryState.PERMANENT_FAILURE)
             session.add(events.notification_failed(delivery, "gave_up"))
             continue
-        delivery.begin_attempt(LEASE)
+        delivery.begin_attempt(lease)
         session.add(DeliveryAttempt(delivery_id=delivery.id, number=delivery.attempts, provider=provider))
         return delivery
     return None

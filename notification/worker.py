@@ -100,7 +100,9 @@ def _send_some(channel: Channel, make: Callable[[Delivery], Any], provider: Prov
                 use_cases.settle_attempt(session, delivery_id=delivery.id, number=delivery.attempts, **ended)
             if left == 0 or ended.get("provider_away"):
                 break
-            delivery = use_cases.begin_attempt(session, channel=channel, provider=provider.name)
+            delivery = use_cases.begin_attempt(
+                session, channel=channel, provider=provider.name, lease=provider.lease
+            )
         if delivery is None:
             return False
         ended = _attempt(delivery, make, provider)

@@ -45,6 +45,7 @@ class FakeProvider:
     """Takes messages, or fails as it is told to."""
 
     name = "fake"
+    lease = timedelta(seconds=60)
 
     def __init__(self) -> None:
         self.taken: list[Any] = []
@@ -153,13 +154,15 @@ def test_a_crash_between_call_and_settlement_repeats_the_same_message(morning: N
     a_customer()
     provider = EmailSink(tmp_path / "mail", SENDER)
     with transaction() as session:
-        claimed = use_cases.begin_attempt(session, channel=Channel.EMAIL, provider=provider.name)
+        claimed = use_cases.begin_attempt(
+            session, channel=Channel.EMAIL, provider=provider.name, lease=provider.lease
+        )
     assert claimed is not None
     provider.send(make_email(claimed))  # and then the process dies
     first = read_eml(next((tmp_path / "mail").iterdir()))["Message-ID"]
     send_email(provider)
     assert states() == ["sending"], "its lease still runs"
-    clock.move(use_cases.LEASE)
+    clock.move(provider.lease)
     send_email(provider)
     (path,) = (tmp_path / "mail").iterdir()
     assert read_eml(path)["Message-ID"] == first
@@ -171,9 +174,11 @@ def test_a_crash_between_call_and_settlement_repeats_the_same_message(morning: N
 def test_a_settlement_that_comes_too_late_changes_nothing(morning: None) -> None:
     a_customer()
     with transaction() as session:
-        slow = use_cases.begin_attempt(session, channel=Channel.EMAIL, provider="fake")
+        slow = use_cases.begin_attempt(
+            session, channel=Channel.EMAIL, provider="fake", lease=FakeProvider.lease
+        )
     assert slow is not None
-    clock.move(use_cases.LEASE)
+    clock.move(FakeProvider.lease)
     send_email(FakeProvider())
     with transaction() as session:
         use_cases.settle_attempt(
