@@ -1,11 +1,21 @@
+from collections.abc import Iterator
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from common import contracts
 from tests.support.provisioning import Network, Shopper
-from tests.support.services import service_fixtures
+from tests.support.services import emitted, service_fixtures
 
 database_url, app, _ = service_fixtures("provisioning")
+
+
+@pytest.fixture(autouse=True)
+def _events_fit_their_contracts(app: Flask) -> Iterator[None]:
+    yield
+    for event in emitted():
+        assert contracts.violation(event.type, event.data) is None
 
 
 @pytest.fixture
