@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, insert, select
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -20,7 +20,7 @@ from common.db.transactions import companion
 from common.money import Money
 from payment.cards import Card
 from payment.gateway import CardToken, GatewayTrouble, Outcome, RefundRefused, Verdict
-from payment.models import Base
+from payment.models import Base, insert_rows
 
 OTP = "123456"
 
@@ -183,8 +183,9 @@ def _own_transaction() -> Iterator[Session]:
 
 
 def _record(session: Session, key: str, amount: Money, outcome: Outcome) -> None:
-    session.execute(
-        insert(SimulatedCharge).values(
+    insert_rows(
+        session,
+        SimulatedCharge(
             key=key,
             amount_minor=amount.amount_minor,
             currency=amount.currency,
@@ -192,7 +193,7 @@ def _record(session: Session, key: str, amount: Money, outcome: Outcome) -> None
             reason=outcome.reason,
             refunded_minor=0,
             created_at=clock.now(),
-        )
+        ),
     )
 
 
