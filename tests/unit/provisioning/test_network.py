@@ -132,6 +132,29 @@ def test_two_workers_at_one_command_activate_once(app: Flask, shopper: Shopper, 
     assert len(network.calls) == len(emitted("service.activated")) == 1
 
 
+def test_an_order_cancelled_while_the_worker_takes_it_up_is_either_off_or_on(
+    app: Flask, shopper: Shopper, network: Network
+) -> None:
+    def cancel(order: dict) -> int:
+        path = f"/api/provisioning/orders/{order['id']}/cancel"
+        return app.test_client().post(path, headers=shopper.headers).status_code
+
+    def work() -> None:
+        with app.app_context():
+            network.carry_out_all()
+
+    for _ in range(8):
+        order, told_before = shopper.buy("sms-100"), len(network.calls)
+        with ThreadPoolExecutor(2) as pool:
+            cancelled, worked = pool.submit(cancel, order), pool.submit(work)
+            worked.result()
+        told = len(network.calls) - told_before
+        state = shopper.order_now(order)["state"]
+        assert (cancelled.result(), told, state) in ((200, 0, "cancelled"), (409, 1, "completed"))
+    states = {service["order_id"]: service["state"] for service in shopper.services()}
+    assert set(states.values()) <= {"active", "terminated"}
+
+
 def test_a_call_that_outlived_its_lease_settles_nothing_twice(shopper: Shopper, network: Network) -> None:
     with clock.frozen(NOON):
         shopper.headers = bearer(shopper.user_id)
