@@ -46,9 +46,16 @@ class Platform:
         say(f"everything is ready after {time.monotonic() - began:.0f} s")
 
     async def stop(self) -> None:
-        """End the gateway, the services and their workers, then the broker that they need to finish."""
+        """End everything; the broker once the workers have finished what they had in hand."""
         names = self.supervisor.names
-        await self.supervisor.stop([name for name in names if name not in BROKER], grace=STOP_WITHIN)
+        workers = [name for name in names if name.endswith("-worker")]
+        others = [name for name in names if name not in (*workers, *BROKER)]
+        await asyncio.gather(
+            self.supervisor.stop(others, grace=STOP_WITHIN), self._stop_broker_after(workers)
+        )
+
+    async def _stop_broker_after(self, workers: list[str]) -> None:
+        await self.supervisor.stop(workers, grace=STOP_WITHIN)
         for name in BROKER:
             await self.supervisor.stop([name], grace=STOP_WITHIN)
 
