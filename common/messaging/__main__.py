@@ -16,6 +16,7 @@ import pika
 import pika.exceptions
 
 from common import contracts
+from common.messaging import letters
 from common.messaging.broker import BROKER_AWAY
 from common.messaging.dead_letters import DeadLetter, Pile, letters_of, opened
 
@@ -40,14 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def list_dead(connection: pika.BlockingConnection, options: argparse.Namespace) -> int:
-    shown = total = 0
+    found: list[DeadLetter] = []
+    total = 0
     for queue in options.queues:
         with letters_of(connection, queue) as pile:
             total += len(pile)
-            for letter in itertools.islice(pile, options.limit - shown):
-                shown += 1
-                _print(" | ".join(f"{name}={value}" for name, value in letter.summary().items() if value != ""))
-    _print(f"{total} dead" + (f", {shown} shown: use --limit or --queue" if shown < total else ""))
+            found += itertools.islice(pile, options.limit - len(found))
+    for letter in sorted(found, key=lambda each: str(each.headers.get(letters.DEAD_AT, ""))):
+        _print(" | ".join(f"{name}={value}" for name, value in letter.summary().items() if value != ""))
+    _print(f"{total} dead" + (f", {len(found)} shown: use --limit or --queue" if len(found) < total else ""))
     return 0
 
 

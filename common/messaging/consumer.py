@@ -26,7 +26,7 @@ from common.settings import Settings
 log = logging.getLogger(__name__)
 
 PREFETCH = 4 * handling.BATCH
-POLL_S = 0.5
+POLL_S = 0.25
 SUSPECT_AFTER = 5
 """A message that comes back so often, and is the first of a connection, has probably killed its worker each time."""
 _DATABASE_PAUSE_S = 1.0

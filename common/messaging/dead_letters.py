@@ -1,6 +1,6 @@
 """What an operator does with dead messages: look, send back to their queue, throw away.
 
-Looking takes messages without acknowledging them; they return to the queue, in their order, when the channel closes.
+Looking takes messages without acknowledging them; they return to the queue when the channel closes (in any order).
 """
 
 from collections.abc import Iterator
@@ -83,7 +83,7 @@ def letters_of(connection: pika.BlockingConnection, queue: str) -> Iterator["Pil
 
 
 class Pile:
-    """The dead messages of one queue, oldest first, each once."""
+    """The dead messages of one queue, each once."""
 
     def __init__(self, channel: BlockingChannel, queue: str) -> None:
         self._channel = channel

@@ -16,6 +16,7 @@ from common.db.wake import listen
 log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 1.0
+_LISTEN_S = 0.5
 _DATABASE_AWAY = (SQLAlchemyError, psycopg.Error, OSError)
 
 
@@ -66,7 +67,7 @@ class Leader:
             self._ring(None)
             checked_at = time.monotonic()
             while not self._stop.is_set():
-                names = listener.wait(CHECK_EVERY_S)
+                names = listener.wait(_LISTEN_S)
                 if names:
                     self._ring(names)
                 if time.monotonic() - checked_at > CHECK_EVERY_S:

@@ -56,6 +56,7 @@ _PENDING = (
     .where(Outbox.published_at.is_(None))
     .order_by(Outbox.id)
 )
+_FRESH = _PENDING.where(Outbox.attempts == 0).limit(BATCH)
 _FAILED_BEFORE = select(Outbox.id).where(Outbox.published_at.is_(None), Outbox.attempts > 0)
 
 
@@ -92,7 +93,7 @@ class Relay:
         self._stop = stop
         self._rung = threading.Event()
         self._publisher: Publisher | None = None
-        self._batch = BATCH
+        self._suspects = 0
         self._unrecorded: list[Receipt] = []
         self._held: list[tuple[float, str]] | None = None  # None: to be read again
 
@@ -147,12 +148,11 @@ class Relay:
         self._record()
         if self._held is None:
             self._held = [(time.monotonic(), row_id) for row_id in _read_ids(_FAILED_BEFORE)]
-        limit = self._batch
-        fresh = _read(_PENDING.where(Outbox.attempts == 0).limit(limit))
+        fresh = _read(_FRESH)
         self._publish(publisher, fresh)
         due = self._due(self._held)
         self._publish(publisher, due)
-        return len(fresh) == limit or len(due) == _DUE_BATCH
+        return len(fresh) == BATCH or len(due) == _DUE_BATCH
 
     def _due(self, held: list[tuple[float, str]]) -> list[Pending]:
         """The rows that failed before and have waited long enough."""
@@ -169,6 +169,10 @@ class Relay:
     def _publish(self, publisher: Publisher, rows: list[Pending]) -> None:
         if not rows:
             return
+        for chunk in [[row] for row in rows] if self._suspects else [rows]:
+            self._publish_together(publisher, chunk)
+
+    def _publish_together(self, publisher: Publisher, rows: list[Pending]) -> None:
         unfit = {row.id: reason for row in rows if (reason := self._unfit(row)) is not None}
         receipt = publisher.publish([self._message(row) for row in rows if row.id not in unfit])
         receipt.failed.update(unfit)
@@ -183,11 +187,11 @@ class Relay:
             self._topology.ensure(time.monotonic() - _TOPOLOGY_AGAIN_AFTER_S, self._stop.is_set)
 
     def _isolate(self, publisher: Publisher, rows: list[Pending], receipt: Receipt) -> None:
-        """When the broker closes the channel over some message, find out which by ever smaller batches."""
+        """When the broker closes the channel over a message it does not say which: try those of the batch singly."""
         if not isinstance(publisher.lost, ChannelClosedByBroker):
-            self._batch = min(BATCH, self._batch * 2)
+            self._suspects = max(0, self._suspects - len(rows))
         elif len(rows) > 1:
-            self._batch = max(1, self._batch // 8)
+            self._suspects = len(rows)
         else:
             receipt.failed[rows[0].id] = f"refused by the broker: {publisher.lost.reply_text}"
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], *, within: float = 5.0, every: float = 0.02) -> T:
+def eventually(condition: Callable[[], T], *, within: float = 10.0, every: float = 0.02) -> T:
     """Ask until the answer is true, and return it; AssertionError with the last answer after `within` seconds.
 
     The condition may itself assert: then its last AssertionError is what the test shows.

@@ -9,10 +9,10 @@ import pytest
 from common.db import reading
 from common.db.tables import Heartbeat
 from tests.support.eventually import eventually
-from tests.support.messaging.house import House
+from tests.support.messaging.house import ON_SQLITE, House
 from tests.support.rabbitmq import PrivateRabbit
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, ON_SQLITE]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_events_of_an_outage_arrive_once_after_it(house: House, fragile: Private
         time.sleep(1)
         assert house.unpublished() == 2
         fragile.start()
-        eventually(lambda: house.effects() == [1, 2, 3], within=20)
+        eventually(lambda: house.effects() == [1, 2, 3], within=60)
         eventually(lambda: worker.broker_connected)
         eventually(lambda: house.unpublished() == 0)
 
@@ -60,7 +60,7 @@ def test_a_worker_without_broker_stops_in_time(house: House, fragile: PrivateRab
     fragile.kill()
     with house.worker_process() as worker:
         house.emit(1)
-        eventually(lambda: _heartbeat(house) is False, within=20)
+        eventually(lambda: _heartbeat(house) is False, within=60)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(10) == 0
 
@@ -68,7 +68,7 @@ def test_a_worker_without_broker_stops_in_time(house: House, fragile: PrivateRab
 def test_a_worker_whose_broker_hangs_stops_in_time(house: House, fragile: PrivateRabbit) -> None:
     with house.worker_process() as worker:
         house.emit(1)
-        eventually(lambda: house.effects() == [1], within=20)
+        eventually(lambda: house.effects() == [1], within=60)
         fragile.freeze()
         try:
             house.emit(2)

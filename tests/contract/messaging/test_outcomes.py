@@ -50,14 +50,15 @@ def test_what_comes_too_early_is_handled_when_its_turn_has_come(house: House) ->
         house.emit(4)
         eventually(lambda: house.effects() == [4])
         house.emit(1)
-        eventually(lambda: house.effects() == [1, 2, 3, 4], within=10)
+        eventually(lambda: house.effects() == [1, 2, 3, 4], within=30)
     assert house.dead() == []
 
 
 def test_what_never_becomes_possible_is_dead_in_the_end(house: House) -> None:
+    house.declare()
     with house.worker():
         house.emit(1, needs=99)
-        headers, _ = eventually(house.dead, within=10)[0]
+        headers, _ = eventually(house.dead, within=30)[0]
     assert headers[letters.RETRIES] == len(SHORT_RETRIES)
     assert headers[letters.ERROR] == "NotYet"
     assert headers[letters.REASON] == "thing 99"
@@ -78,21 +79,22 @@ POISON: dict[str, tuple[Callable[[House], bytes], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", POISON)
-def test_poison_is_dead_at_once_with_its_reason_and_the_rest_flows(house: House, case: str) -> None:
-    make, error, event_type = POISON[case]
+def test_poison_is_dead_at_once_with_its_reason_and_the_rest_flows(house: House) -> None:
     house.declare()
     with house.worker():
-        house.send(make(house))
+        for make, _, _ in POISON.values():
+            house.send(make(house))
         house.emit(7)
         eventually(lambda: house.effects() == [7])
-        [(headers, body)] = eventually(house.dead)
-    assert body == make(house)
-    assert headers[letters.ERROR] == error
-    assert headers[letters.EVENT_TYPE] == event_type
-    assert headers[letters.REASON]
-    assert headers[letters.QUEUE] == house.queue
-    assert headers[letters.RETRIES] == 0
+        eventually(lambda: len(house.dead()) == len(POISON))
+    dead = {body: headers for headers, body in house.dead()}
+    for case, (make, error, event_type) in POISON.items():
+        headers = dead[make(house)]
+        assert headers[letters.ERROR] == error, case
+        assert headers[letters.EVENT_TYPE] == event_type, case
+        assert headers[letters.REASON], case
+        assert headers[letters.QUEUE] == house.queue, case
+        assert headers[letters.RETRIES] == 0, case
     assert house.effects() == [7]
 
 
@@ -102,7 +104,7 @@ def test_a_handler_that_always_fails_holds_nobody_up_and_tells_no_secrets(house:
         house.emit(1, mood="broken")
         house.emit(*range(2, 30))
         eventually(lambda: house.effects() == list(range(2, 30)))
-        [(headers, _)] = eventually(house.dead, within=10)
+        [(headers, _)] = eventually(house.dead, within=30)
     assert headers[letters.ERROR] == "RuntimeError"
     assert "Nimal" not in str(headers)
     assert headers[letters.RETRIES] == len(SHORT_RETRIES)
@@ -120,7 +122,7 @@ def test_a_refusal_of_a_use_case_is_final_and_an_outage_is_not(house: House) -> 
 
     with house.worker(handlers={"#": handler}):
         house.emit(1, 2)
-        eventually(lambda: house.effects() == [2], within=10)
+        eventually(lambda: house.effects() == [2], within=30)
         [(headers, _)] = eventually(house.dead)
     assert headers[letters.REASON] == "conflict: this order is closed"
     assert headers[letters.RETRIES] == 0
@@ -137,9 +139,9 @@ def test_a_database_that_is_away_costs_no_retries(house: House, request: pytest.
         house.send(document(house, data={"n": 2}))
         time.sleep(2)
         admit(server, house, True)
-        eventually(lambda: house.effects() == [1, 2], within=15)
+        eventually(lambda: house.effects() == [1, 2], within=30)
         house.emit(3)
-        eventually(lambda: house.effects() == [1, 2, 3], within=15)
+        eventually(lambda: house.effects() == [1, 2, 3], within=30)
     assert retried(house) == 0
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 import pika
+import pytest
 from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -28,6 +29,8 @@ from common.messaging.handling import Handlers
 from common.messaging.worker import Job, Worker, run_worker
 from common.settings import Settings
 
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For a test whose promise does not depend on the database."""
 SHORT_RETRIES = (("1s", 50), ("10s", 100), ("60s", 150), ("10m", 200))
 THING = "thing.happened"
 UNHEARD = "thing.unheard"
@@ -62,7 +65,9 @@ class Handled(Base):
 class House:
     """The service: its contracts, application, database, worker."""
 
-    def __init__(self, folder: Path, database_url: str, rabbitmq_url: str, name: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, database_url: str, rabbitmq_url: str, name: str | None = None, **environment: str
+    ) -> None:
         self.folder = folder
         self.name = name or f"house{ids.new_id()[-8:]}"
         self.queue = f"{self.name}.things"
@@ -71,6 +76,7 @@ class House:
             "RABBITMQ_URL": rabbitmq_url,
             "JWKS_URL": "http://127.0.0.1:9/",
             "SRICARE_ENV": "development",
+            **environment,
         }
         self.broken = folder / "broken"
         """While this file is there, things in a broken mood cannot be handled."""
@@ -226,7 +232,8 @@ def main() -> None:
     database_url = os.environ[f"{name}_DATABASE_URL".upper()]
     topology.RETRY_DELAYS = SHORT_RETRIES
     with published(folder / "contracts"):
-        house = House(folder, database_url, os.environ["RABBITMQ_URL"], name)
+        expects = os.environ.get("RABBITMQ_TOPOLOGY", "declare")
+        house = House(folder, database_url, os.environ["RABBITMQ_URL"], name, RABBITMQ_TOPOLOGY=expects)
         _plant(os.environ["HOUSE_FAULT"])
         run_worker(house.app, {house.queue: house.handlers})
 
