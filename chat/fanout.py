@@ -1,7 +1,8 @@
 """Chat processes behave as one: what one tells its clients, the others tell theirs, through a RabbitMQ fanout exchange.
 
 Best effort. Telling never waits for the broker: it goes through a short queue in memory, and what is too old or too
-much is dropped. Each process that (re)subscribes has its clients compare `last_seq`, so nothing stays unseen.
+much is dropped. Clients are had to compare `last_seq` wherever something may have been missed: in a process that
+subscribes (again), and in all others once a process that could not tell them can again. So nothing stays unseen.
 
 Not Flask-SocketIO's `message_queue=`: its kombu manager publishes inside `emit`, hangs there while the broker is
 down, and uses one connection from all green threads at once.
@@ -26,6 +27,8 @@ from common.messaging.broker import Outage
 log = logging.getLogger(__name__)
 
 EXCHANGE = "chat.socketio"
+CATCH_UP = "catch_up"
+"""Beside the methods of `PubSubManager`, which ignores what it does not know."""
 WAITING_AT_MOST = 2000
 TOO_OLD_S = 5.0
 HEARTBEAT_S = 10
@@ -37,15 +40,16 @@ DROPPED = Counter(
 
 
 class Fanout(PubSubManager):  # type: ignore[misc]
-    """The Socket.IO server's client manager. `subscribed` is called whenever other processes are heard (again)."""
+    """The Socket.IO server's client manager. `catch_up` is called whenever other processes may have gone unheard."""
 
     name = "rabbitmq"
 
     def __init__(self, url: str) -> None:
         super().__init__(channel=EXCHANGE)
-        self.subscribed: Callable[[], None] = lambda: None
+        self.catch_up: Callable[[], None] = lambda: None
         self._url = url
         self._waiting: queue.Queue[tuple[float, str]] = queue.Queue(WAITING_AT_MOST)
+        self._gap = False
 
     def initialize(self) -> None:
         super().initialize()
@@ -61,7 +65,11 @@ class Fanout(PubSubManager):  # type: ignore[misc]
         try:
             self._waiting.put_nowait((time.monotonic(), self.json.dumps(data)))
         except queue.Full:
-            DROPPED.labels("full").inc()
+            self._drop("full")
+
+    def _drop(self, why: str) -> None:
+        DROPPED.labels(why).inc()
+        self._gap = True
 
     def _publish_waiting(self) -> None:
         outage = Outage(f"{EXCHANGE} publisher")
@@ -73,11 +81,19 @@ class Fanout(PubSubManager):  # type: ignore[misc]
                     outage.over()
                     self._publish_over(connection, producer)
             except BROKER_AWAY as error:
+                self._gap = True
                 time.sleep(outage.failed(error))
 
     def _publish_over(self, connection: kombu.Connection, producer: kombu.Producer) -> None:
         """Publish until the connection breaks, which an idle one notices within a second."""
+
+        def publish(document: str) -> None:
+            producer.publish(document, content_type="application/json", delivery_mode=1, retry=False)
+
         while True:
+            if self._gap and self._waiting.empty():
+                publish(self.json.dumps({"method": CATCH_UP, "host_id": self.host_id}))
+                self._gap = False
             try:
                 told_at, document = self._waiting.get(timeout=1.0)
             except queue.Empty:
@@ -85,16 +101,16 @@ class Fanout(PubSubManager):  # type: ignore[misc]
                 continue
             try:
                 if time.monotonic() - told_at > TOO_OLD_S:
-                    DROPPED.labels("old").inc()
+                    self._drop("old")
                 else:
-                    producer.publish(document, content_type="application/json", delivery_mode=1, retry=False)
+                    publish(document)
             except BROKER_AWAY:
-                DROPPED.labels("broker").inc()
+                self._drop("broker")
                 raise
             finally:
                 self._waiting.task_done()
 
-    def _listen(self) -> Iterator[str]:
+    def _listen(self) -> Iterator[dict[str, Any]]:
         """What other processes told (and this one: the base class leaves that out), whatever the broker does."""
         outage = Outage(f"{EXCHANGE} listener")
         while True:
@@ -104,8 +120,8 @@ class Fanout(PubSubManager):  # type: ignore[misc]
             except BROKER_AWAY as error:
                 time.sleep(outage.failed(error))
 
-    def _hear(self, connection: kombu.Connection, outage: Outage) -> Iterator[str]:
-        arrived: list[str] = []
+    def _hear(self, connection: kombu.Connection, outage: Outage) -> Iterator[dict[str, Any]]:
+        arrived: list[str | bytes] = []
         mailbox = kombu.Queue(
             f"{EXCHANGE}.{ids.new_id()}", _exchange(), durable=False, exclusive=True, auto_delete=True
         )
@@ -115,11 +131,15 @@ class Fanout(PubSubManager):  # type: ignore[misc]
         with consumer:
             outage.over()
             log.info("fan-out subscribed")
-            self.subscribed()
+            self.catch_up()
             while True:
                 _pump(connection, 2.0)
-                yield from arrived
-                arrived.clear()
+                told, arrived[:] = [self.json.loads(body) for body in arrived], []
+                for message in told:
+                    if message.get("method") != CATCH_UP:
+                        yield message
+                    elif message.get("host_id") != self.host_id:
+                        self.catch_up()
 
     def _connection(self) -> kombu.Connection:
         """A connection of its own for each of the two tasks: kombu's are not to be shared."""

@@ -38,7 +38,7 @@ def serve() -> None:
     manager = Fanout(settings.rabbitmq_url)
     app = create_app(settings, async_mode=settings.async_mode, manager=manager)
     sockets: Sockets = app.extensions["chat_sockets"]
-    manager.subscribed = sockets.catch_up
+    manager.catch_up = sockets.catch_up_soon
     _start(sockets)
     log.info("listening on %s:%s (%s)", settings.host, settings.port, settings.async_mode)
     run = _run_eventlet if settings.async_mode == "eventlet" else _run_threads

@@ -129,6 +129,7 @@ class Sockets:
         self._app = app
         self._connections: dict[str, Connection] = {}
         self._draining = False
+        self._behind = False
         self._busy = 0
         self._lock = threading.Lock()
         quiet = logging.getLogger("socketio")
@@ -152,17 +153,22 @@ class Sockets:
         self.socketio.on_event("*", self._receive, NAMESPACE)
 
     def watch(self) -> None:
-        """Disconnect those whose session was revoked or whose token expired, for ever (a background task)."""
+        """What must happen without an event, every second, for ever (a background task)."""
         while True:
             time.sleep(WATCH_EVERY_S)
             with self._app.app_context():
-                for connection in list(self._connections.values()):
-                    try:
-                        guard().admit(connection.token)
-                    except InvalidToken:
-                        self._end(connection.sid)
-                    except (KeysUnavailable, SQLAlchemyError):
-                        break  # nobody can be judged now
+                try:
+                    self._end_the_unwelcome()
+                    if self._behind:
+                        self._behind = False
+                        self.catch_up()
+                except (KeysUnavailable, SQLAlchemyError) as error:
+                    self._behind = True  # perhaps for nothing, which does no harm
+                    log.warning("connections cannot be looked after: %s", type(error).__name__)
+
+    def catch_up_soon(self) -> None:
+        """Have `watch` do it: the fan-out's listener must not wait for a database."""
+        self._behind = True
 
     def catch_up(self) -> None:
         """Let the clients here compare their `last_seq`: what other processes told meanwhile did not arrive."""
@@ -185,6 +191,14 @@ class Sockets:
             time.sleep(0.02)
         for socket in list(self.server.eio.sockets.values()):
             socket.close(wait=False, abort=True)
+
+    def _end_the_unwelcome(self) -> None:
+        """Disconnect those whose session was revoked or whose token expired, however silent."""
+        for connection in list(self._connections.values()):
+            try:
+                guard().admit(connection.token)
+            except InvalidToken:
+                self._end(connection.sid)
 
     def _connect(self, auth: object = None) -> object:
         sid: str = request.sid  # type: ignore[attr-defined]
@@ -254,6 +268,7 @@ class Sockets:
         if after:
             time.sleep(after)
         self.server.disconnect(sid, namespace=NAMESPACE, ignore_queue=True)
+        self._connections.pop(sid, None)  # also one that went away while it was being let in
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import httpx
 import orjson
+import requests
 import socketio
 
 from common import ids
@@ -64,7 +65,8 @@ class ChatServer:
             "SRICARE_ENV": "development",
             **variables,
         }
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        self.http = httpx.Client(base_url=self.url, timeout=10)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -76,7 +78,7 @@ class ChatServer:
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
-        eventually(self._ready, within=20)
+        eventually(self._ready, within=30, every=0.05)
         return self
 
     def kill(self) -> None:
@@ -85,6 +87,11 @@ class ChatServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def close(self) -> None:
+        self.kill()
+        self.http.close()
+        self._log.close()
 
     def terminate(self) -> None:
         """Send SIGTERM, and do not wait."""
@@ -104,7 +111,7 @@ class ChatServer:
         return self._log.read().decode()
 
     def open_conversation(self, user_id: str) -> str:
-        answer = httpx.post(f"{self.url}/api/chat/conversations", json={}, headers=bearer(user_id))
+        answer = self.http.post("/api/chat/conversations", json={}, headers=bearer(user_id))
         answer.raise_for_status()
         return str(answer.json()["id"])
 
@@ -112,7 +119,7 @@ class ChatServer:
         assert self._process is not None
         assert self._process.poll() is None, self.log
         try:
-            return httpx.get(f"{self.url}/ready", timeout=2).status_code == 200
+            return self.http.get("/ready", timeout=2).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -124,16 +131,21 @@ class Device:
         self, server: ChatServer, user_id: str, *roles: str, transport: str = "websocket", **options: Any
     ) -> None:
         self.heard: list[tuple[str, Any]] = []
-        self._client = socketio.Client(reconnection=False, handle_sigint=False)
+        self._http = requests.Session()
+        self._client = socketio.Client(reconnection=False, handle_sigint=False, http_session=self._http)
         self._client.on("*", lambda event, data: self.heard.append((event, data)), namespace=NAMESPACE)
-        self._client.connect(
-            server.url,
-            transports=[transport],
-            namespaces=[NAMESPACE],
-            socketio_path=PATH,
-            auth=options.get("auth", {"token": options.get("access_token") or token(user_id, *roles)}),
-            wait_timeout=5,
-        )
+        try:
+            self._client.connect(
+                server.url,
+                transports=[transport],
+                namespaces=[NAMESPACE],
+                socketio_path=PATH,
+                auth=options.get("auth", {"token": options.get("access_token") or token(user_id, *roles)}),
+                wait_timeout=5,
+            )
+        except socketio.exceptions.ConnectionError:
+            self.close()
+            raise
 
     @property
     def connected(self) -> bool:
@@ -162,4 +174,8 @@ class Device:
         return [data for event, data in self.heard if event == "message:new"]
 
     def close(self) -> None:
+        """Disconnect, and close what the client leaves open when the server has gone first."""
         self._client.disconnect()
+        if self._client.eio.ws is not None:
+            self._client.eio.ws.shutdown()
+        self._http.close()

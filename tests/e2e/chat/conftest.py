@@ -22,7 +22,7 @@ def serve(database_url: str) -> Iterator[Callable[..., ChatServer]]:
 
         yield start
         for server in started:
-            server.kill()
+            server.close()
 
 
 @pytest.fixture
