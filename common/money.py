@@ -22,6 +22,15 @@ class Money(BaseModel):
     amount_minor: int = Field(ge=-MAX_MINOR, le=MAX_MINOR, description="integer minor units (cents)")
     currency: Currency
 
+    def __eq__(self, other: object) -> bool:
+        """By value: what a client sent (PositiveMoney) equals the same Money."""
+        if not isinstance(other, Money):
+            return NotImplemented
+        return (self.amount_minor, self.currency) == (other.amount_minor, other.currency)
+
+    def __hash__(self) -> int:
+        return hash((self.amount_minor, self.currency))
+
     def __add__(self, other: "Money") -> "Money":
         self._same(other)
         return Money(amount_minor=self.amount_minor + other.amount_minor, currency=self.currency)

@@ -1,10 +1,10 @@
 """Bases of all tables, and the tables that every service's database has for the platform's mechanisms."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from sqlalchemy import Index, Integer, LargeBinary, MetaData, String, Text, event, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, mapped_column, object_session
+from sqlalchemy import Index, Integer, LargeBinary, MetaData, String, Table, Text, event, insert, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, Session, mapped_column, object_session
 
 from common import clock, ids
 from common.db.types import Id, UtcDateTime
@@ -115,8 +115,34 @@ class Heartbeat(PlatformBase):
     broker_connected: Mapped[bool]
 
 
+_INSERT_EVENT = insert(cast(Table, Outbox.__table__))
+
+
+def insert_events(session: Session) -> None:
+    """Write the session's events by one plain statement: through the unit of work each costs 300 µs more."""
+    rows = [row for row in session.new if isinstance(row, Outbox)]
+    if not rows:
+        return
+    for row in rows:
+        session.expunge(row)
+    session.flush()
+    values = [
+        {
+            "id": row.id,
+            "type": row.type,
+            "body": row.body,
+            "created_at": clock.now() if cast(datetime | None, row.created_at) is None else row.created_at,
+            "attempts": row.attempts or 0,
+        }
+        for row in rows
+    ]
+    session.connection().execute(_INSERT_EVENT, values)
+    wake(session, "outbox")
+
+
 @event.listens_for(Outbox, "after_insert")
 def _wake_relay(_mapper: Mapper[Any], _connection: Any, row: Outbox) -> None:
+    """For events that an earlier flush of the session has written."""
     session = object_session(row)
     if session is not None:
         wake(session, "outbox")

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from common.db import wake as wakeups
 from common.db.engine import WRITE, db
+from common.db.tables import insert_events
 
 warnings.filterwarnings("error", message=".*Connection is already established.*", category=SAWarning)
 
@@ -26,8 +27,11 @@ T = TypeVar("T")
 class Companion(Protocol):
     """Something whose own row must be part of the request's transaction (an idempotency claim)."""
 
-    def enter(self, session: Session) -> None:
+    def enter(self) -> None:
         """Called first thing in each transaction."""
+
+    def before_commit(self, session: Session) -> None:
+        """Called last thing in each transaction that did not fail."""
 
     def leave(self, *, committed: bool) -> None:
         """Called when the transaction is over, however it ended."""
@@ -50,9 +54,11 @@ def transaction() -> Iterator[Session]:
         committed = False
         try:
             if beside is not None:
-                beside.enter(session)
+                beside.enter()
             yield session
-            session.flush()
+            insert_events(session)
+            if beside is not None:
+                beside.before_commit(session)
             wakeups.before_commit(session)
             session.commit()
             committed = True

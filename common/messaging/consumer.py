@@ -178,8 +178,8 @@ class _Hand:
     def suspicion(self, delivery: Delivery) -> Again | None:
         """The first message after a worker died is the one it had in hand: put it off, let the others pass."""
         first, self._first = self._first, False
-        if first and _returned(delivery) >= SUSPECT_AFTER:
-            return Again("WorkerDied", f"came back {_returned(delivery)} times without an answer", "")
+        if first and came_back(delivery) >= SUSPECT_AFTER:
+            return Again("WorkerDied", f"came back {came_back(delivery)} times without an answer", "")
         return None
 
     def publish(self, queue: str, delivery: Delivery, properties: BasicProperties) -> None:
@@ -195,7 +195,7 @@ class _Hand:
         One that killed a worker comes back: handled alone it is the first that is not acknowledged.
         """
         return list(
-            itertools.takewhile(lambda each: not _returned(each), itertools.islice(self.deliveries, most))
+            itertools.takewhile(lambda each: not came_back(each), itertools.islice(self.deliveries, most))
         )
 
     def acknowledge(self, count: int) -> None:
@@ -215,7 +215,7 @@ class _Hand:
             self._pumped_at = time.monotonic()
 
 
-def _returned(delivery: Delivery) -> int:
+def came_back(delivery: Delivery) -> int:
     """How often the message came back to its queue unanswered (quorum queues count it)."""
     found = (delivery.properties.headers or {}).get("x-delivery-count")
     return found if isinstance(found, int) else 0

@@ -1,7 +1,7 @@
 """What the HTTP side of every service is made of; `create_web_app` wires it."""
 
 from common.web.app import create_web_app
-from common.web.idempotency import work_id
+from common.web.idempotency import resumes, work_id
 from common.web.operation import Operation, operation
 from common.web.replies import reply, reply_page
 
@@ -11,5 +11,6 @@ __all__ = [
     "operation",
     "reply",
     "reply_page",
+    "resumes",
     "work_id",
 ]

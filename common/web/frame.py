@@ -73,11 +73,12 @@ class Frame:
             headers.append(("X-Request-ID", request_id))
             return start_response(line, headers, exc_info) if exc_info else start_response(line, headers)
 
-        name = f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')}"
-        with tracing.span(name, tracing.SpanKind.SERVER, environ.get("HTTP_TRACEPARENT")):
+        method = environ["REQUEST_METHOD"]
+        with tracing.span(method, tracing.SpanKind.SERVER, environ.get("HTTP_TRACEPARENT")) as span:
             try:
                 return self._inner(environ, start)
             finally:
+                span.update_name(f"{method} {environ.get('sricare.route') or 'unmatched'}")
                 _account(environ, status, time.perf_counter() - started)
 
 

@@ -1,8 +1,10 @@
 """Idempotency-Key as the contract has it: one effect and one answer per caller, method, path and key.
 
-The claim is a row that enters the request's first transaction, and the answer is written by the transaction in which
-`reply` is called; so work and answer commit together, and a crash in between leaves either nothing or a claim whose
-lease runs out. A view with several transactions (intend, call, settle) finds its own earlier work by `work_id()`.
+The claim is a row of the request's first transaction that commits, and the answer is written by the transaction in
+which `reply` is called (for most requests the same one, and the same INSERT). So work and answer commit together, and a
+crash in between leaves either nothing or a claim whose lease runs out. Of two requests at once with one key the second
+to commit meets the first one's row, is rolled back, and gives that answer. A view with several transactions (intend,
+call, settle) finds its own earlier work by `work_id()`.
 
 Keys are stored as hashes and answers encrypted under the key and the body: neither tokens nor card numbers rest here.
 """
@@ -14,18 +16,20 @@ import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime, timedelta
+from typing import Any, cast
 
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from flask import Response, request
-from sqlalchemy import delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Row, Table, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from common import clock, ids
+from common.db.engine import db
 from common.db.tables import IdempotencyKey
-from common.db.transactions import companion, lost_race, reading, transaction
+from common.db.transactions import companion, lost_race, transaction
 from common.errors import (
     AppError,
     IdempotencyKeyRequired,
@@ -44,6 +48,16 @@ NOT_KEPT = frozenset({400, 401, 403, 413, 415, 422, 429}) | frozenset(range(500,
 """Refusals before any work: the same key may try again."""
 
 
+_ROWS = cast(Table, IdempotencyKey.__table__)
+_LOOK_UP = select(_ROWS).where(_ROWS.c.scope == bindparam("of"))
+_CLAIM = insert(_ROWS)
+_KEEP = (
+    update(_ROWS)
+    .where(_ROWS.c.scope == bindparam("of"))
+    .values(status=bindparam("status"), answer=bindparam("answer"))
+)
+
+
 class _LostClaim(Exception):
     """Another request with the same key claimed it first."""
 
@@ -51,56 +65,53 @@ class _LostClaim(Exception):
 class Claim:
     """This request's hold on its key."""
 
-    def __init__(
-        self, scope: str, fingerprint: str, secret: bytes, taken_over: IdempotencyKey | None
-    ) -> None:
+    def __init__(self, scope: str, fingerprint: str, secret: bytes, taken_over: Row[Any] | None) -> None:
         self.scope = scope
         self.fingerprint = fingerprint
         self.work_id = taken_over.work_id if taken_over else ids.new_id()
-        self.held = taken_over is not None
+        self.resumes = self.held = taken_over is not None
         self.answered = False
         self._secret = secret
-        self._session: Session | None = None
-        self._answering = False
+        self._open = False
+        self._answer: tuple[int, bytes] | None = None
 
-    def enter(self, session: Session) -> None:
-        self._session = session
+    def enter(self) -> None:
+        self._open = True
+
+    def before_commit(self, session: Session) -> None:
+        status, answer = self._answer or (None, None)
         if self.held:
+            if answer is not None:
+                session.connection().execute(_KEEP, {"of": self.scope, "status": status, "answer": answer})
             return
+        now = clock.now()
+        claim = {
+            "scope": self.scope,
+            "work_id": self.work_id,
+            "fingerprint": self.fingerprint,
+            "locked_until": now + LEASE,
+            "status": status,
+            "answer": answer,
+            "created_at": now,
+        }
         try:
-            session.execute(
-                insert(IdempotencyKey).values(
-                    scope=self.scope,
-                    work_id=self.work_id,
-                    fingerprint=self.fingerprint,
-                    locked_until=clock.now() + LEASE,
-                    created_at=clock.now(),
-                )
-            )
+            session.connection().execute(_CLAIM, claim)
         except IntegrityError as error:
             raise _LostClaim if lost_race(error) else error from None
 
     def leave(self, *, committed: bool) -> None:
-        self._session = None
+        self._open = False
         self.held = self.held or committed
-        self.answered = self.answered or (committed and self._answering)
-        self._answering = False
+        self.answered = self.answered or (committed and self._answer is not None)
+        self._answer = None
 
     def keep(self, response: Response) -> None:
-        """Write the answer in the open transaction; without one, `run` keeps it afterwards."""
-        if self._session is None:
-            return
-        self._session.execute(
-            update(IdempotencyKey)
-            .where(IdempotencyKey.scope == self.scope)
-            .values(status=response.status_code, answer=self._seal(response))
-        )
-        self._answering = True
+        """Have the open transaction write the answer; without one, `run` keeps it afterwards."""
+        if self._open:
+            self._answer = (response.status_code, self._seal(response))
 
     def release(self) -> None:
         """Let the key be tried again at once (after a failure in the middle); a kept answer stays."""
-        if not self.held:
-            return
         with transaction() as session:
             session.execute(
                 update(IdempotencyKey)
@@ -108,7 +119,7 @@ class Claim:
                 .values(locked_until=clock.now())
             )
 
-    def open(self, row: IdempotencyKey) -> Response:
+    def open(self, row: Row[Any]) -> Response:
         """The first answer again, byte for byte."""
         assert row.answer is not None
         try:
@@ -134,6 +145,12 @@ def work_id() -> str:
     """The id for what this request creates: the same again when a request that died is repeated with its key."""
     claim = _current.get()
     return claim.work_id if claim is not None else ids.new_id()
+
+
+def resumes() -> bool:
+    """Whether this request goes on with what an earlier one with its key began: only then is there work to find."""
+    claim = _current.get()
+    return claim is not None and claim.resumes
 
 
 def keep(response: Response) -> None:
@@ -181,11 +198,22 @@ def _first_run(view: Callable[[], Response], claim: Claim) -> Response:
         raise
     except Exception:
         companion.set(None)
-        _release(claim)
+        if claim.held:
+            _release(claim)
+        elif _taken(claim):
+            raise _LostClaim from None  # the failure may well come from the winner's work being there
         raise
     finally:
         _current.reset(current)
         companion.reset(beside)
+
+
+def _taken(claim: Claim) -> bool:
+    try:
+        with db.engine.connect() as connection:
+            return connection.execute(_LOOK_UP, {"of": claim.scope}).first() is not None
+    except SQLAlchemyError:
+        return False
 
 
 def _release(claim: Claim) -> None:
@@ -201,8 +229,8 @@ def _keep_alone(claim: Claim, response: Response) -> None:
 
 
 def _claim_or_answer(scope: str, fingerprint: str, secret: bytes) -> Claim | Response:
-    with reading() as session:
-        row = session.get(IdempotencyKey, scope)
+    with db.engine.connect() as connection:
+        row = connection.execute(_LOOK_UP, {"of": scope}).first()
     if row is None:
         return Claim(scope, fingerprint, secret, None)
     if row.created_at < clock.now() - KEPT:
@@ -218,7 +246,7 @@ def _claim_or_answer(scope: str, fingerprint: str, secret: bytes) -> Claim | Res
     return claim
 
 
-def _take_over(row: IdempotencyKey) -> bool:
+def _take_over(row: Row[Any]) -> bool:
     with transaction() as session:
         taken = session.execute(
             update(IdempotencyKey)
@@ -232,7 +260,7 @@ def _take_over(row: IdempotencyKey) -> bool:
         return bool(taken.rowcount == 1)  # type: ignore[attr-defined]
 
 
-def _forget(row: IdempotencyKey) -> None:
+def _forget(row: Row[Any]) -> None:
     with transaction() as session:
         session.execute(
             delete(IdempotencyKey).where(

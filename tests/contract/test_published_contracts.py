@@ -23,7 +23,7 @@ from tests.support.services import make_app
 
 OPERATIONS = ("/live", "/ready", "/health", "/metrics")
 PREFIXES = {service: f"/api/{service}" for service in SERVICES} | {"notification": "/api/notifications"}
-EMITTED = re.compile(r'new_event\(\s*"([^"]+)"')
+EMITTED = re.compile(r'"([a-z_]+(?:\.[a-z_]+)+)"')
 
 
 @cache

@@ -7,7 +7,7 @@ import pytest
 
 from common import clock, context, ids, tracing
 from common.logging import JsonFormatter
-from common.money import CurrencyMismatch, Money
+from common.money import CurrencyMismatch, Money, PositiveMoney
 
 
 def line(message: str, **extra: object) -> dict[str, object]:
@@ -72,6 +72,7 @@ def test_money_never_mixes_currencies() -> None:
     rupees, dollars = Money(amount_minor=100, currency="LKR"), Money(amount_minor=1, currency="USD")
     with pytest.raises(CurrencyMismatch):
         rupees + dollars
+    assert PositiveMoney(amount_minor=5, currency="LKR") == Money(amount_minor=5, currency="LKR")
     assert str(Money(amount_minor=-120005, currency="LKR")) == "LKR -1,200.05"
 
 
