@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Integer, Select, String, and_, bindparam, func, or_, select, type_coerce
+from sqlalchemy import Connection, Integer, Select, String, and_, bindparam, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from billing.models import (
@@ -86,7 +86,7 @@ def _invoices_statement(
 
 
 def list_invoices(
-    session: Session,
+    connection: Connection,
     user_id: str,
     query: PageQuery,
     *,
@@ -112,7 +112,7 @@ def list_invoices(
         "before": decode_cursor(query.cursor) if query.cursor is not None else None,
         "rows": query.limit + 1,
     }
-    rows = session.connection().execute(statement, {k: v for k, v in values.items() if v is not None}).all()
+    rows = connection.execute(statement, {k: v for k, v in values.items() if v is not None}).all()
     items = [_document(row) for row in rows[: query.limit]]
     return Page(items, encode_cursor(items[-1]["id"]) if len(rows) > query.limit else None)
 

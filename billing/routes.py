@@ -20,7 +20,7 @@ from billing.schemas import (
     TrialBalanceOut,
 )
 from billing.use_cases import dunning, invoices
-from common.db import reading, transaction, wake
+from common.db import reading, snapshot, transaction, wake
 from common.errors import NotFound
 from common.identity import identity
 from common.web import operation, reply, reply_page, work_id
@@ -57,9 +57,9 @@ def get_account(query: CustomerQuery) -> Response:
 @routes.get("/invoices")
 @operation("List invoices", query=InvoicesQuery, returns={200: InvoiceOut}, page=True, raises=(NotFound,))
 def list_invoices(query: InvoicesQuery) -> Response:
-    with reading() as session:
+    with snapshot() as connection:
         page = queries.list_invoices(
-            session,
+            connection,
             _whose(query.user_id),
             query,
             state=query.state,

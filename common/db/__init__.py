@@ -8,7 +8,7 @@ from common.db.engine import db, init_database
 from common.db.migrate import at_head, upgrade
 from common.db.pages import Page, PageQuery, fetch_page
 from common.db.tables import ModelBase, PlatformBase, service_metadata
-from common.db.transactions import reading, rerun_lost_race, transaction
+from common.db.transactions import reading, rerun_lost_race, snapshot, transaction
 from common.db.types import Id, InstantText, UtcDateTime, enum_column
 from common.db.wake import wake
 
@@ -28,6 +28,7 @@ __all__ = [
     "reading",
     "rerun_lost_race",
     "service_metadata",
+    "snapshot",
     "transaction",
     "upgrade",
     "wake",
