@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.messaging.house import House
+from tests.support.messaging.house import ON_SQLITE, House
 
 pytestmark = pytest.mark.broker
 
@@ -61,3 +61,21 @@ def test_a_worker_told_to_stop_finishes_and_exits_0(house: House, number: signal
         assert time.monotonic() - began < 10
     with house.worker_process():
         eventually(lambda: house.effects() == list(range(1, 200)), within=60)
+
+
+@ON_SQLITE
+def test_a_message_that_kills_its_worker_is_put_off_and_the_others_are_handled(house: House) -> None:
+    house.broken.touch()
+    things = list(range(1, 11))
+    house.emit(*things[:4])
+    house.emit(0, mood="deadly")
+    house.emit(*things[4:])
+    for _ in range(6):
+        with house.worker_process() as worker:
+            eventually(lambda: worker.poll() is not None or house.effects() == things, within=60)
+        if house.effects() == things:
+            break
+    assert house.effects() == things
+    house.broken.unlink()
+    with house.worker_process():
+        eventually(lambda: house.effects() == [0, *things], within=60)

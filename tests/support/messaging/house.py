@@ -24,7 +24,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from common import contracts, ids
 from common.db import Id, ModelBase, init_database, reading, transaction, upgrade
 from common.db.tables import Outbox, service_metadata
-from common.messaging import Event, NotYet, Rejected, new_event, topology
+from common.messaging import Event, NotYet, Rejected, consumer, new_event, relay, topology
 from common.messaging.handling import Handlers
 from common.messaging.worker import Job, Worker, run_worker
 from common.settings import Settings
@@ -39,7 +39,7 @@ _SCHEMA = {
     "properties": {
         "n": {"type": "integer"},
         "needs": {"type": "integer", "description": "the thing that must have been handled before"},
-        "mood": {"enum": ["good", "refused", "broken"]},
+        "mood": {"enum": ["good", "refused", "broken", "deadly"]},
     },
     "required": ["n"],
 }
@@ -79,7 +79,7 @@ class House:
             **environment,
         }
         self.broken = folder / "broken"
-        """While this file is there, things in a broken mood cannot be handled."""
+        """While this file is there, things in a broken mood cannot be handled, and in a deadly one kill."""
         kind: type[Settings] = type("HouseSettings", (Settings,), {"SERVICE": self.name})
         settings = kind.from_env(self.environment)
         self.rabbitmq_url = rabbitmq_url
@@ -116,6 +116,8 @@ class House:
             raise Rejected("this thing is refused")
         if mood == "broken" and self.broken.exists():
             raise RuntimeError("the customer's name is Nimal")
+        if mood == "deadly" and self.broken.exists():
+            _die()
         session.add(Handled(id=ids.new_id(), event_id=event.id, n=event.data["n"], at=event.time))
 
     def emit(self, *things: int, type: str = THING, **data: Any) -> list[str]:
@@ -219,8 +221,7 @@ def _die(*_: object) -> None:
 
 
 def _plant(fault: str) -> None:
-    from common.messaging import consumer, relay
-
+    """Faults are planted here, from outside: the code under test has no place for them."""
     if fault == "committed":
         consumer._Hand.acknowledge = _die  # type: ignore[assignment,method-assign]
     if fault == "confirmed":
@@ -231,6 +232,7 @@ def main() -> None:
     folder, name = Path(os.environ["HOUSE_FOLDER"]), os.environ["HOUSE_NAME"]
     database_url = os.environ[f"{name}_DATABASE_URL".upper()]
     topology.RETRY_DELAYS = SHORT_RETRIES
+    consumer.SUSPECT_AFTER = 2
     with published(folder / "contracts"):
         expects = os.environ.get("RABBITMQ_TOPOLOGY", "declare")
         house = House(folder, database_url, os.environ["RABBITMQ_URL"], name, RABBITMQ_TOPOLOGY=expects)
