@@ -5,7 +5,6 @@ from typing import Any
 from common import clock
 from common.db.tables import Outbox
 from common.messaging import new_event
-from common.money import Money
 from payment.models import Payment, Refund, WalletEntry
 
 
@@ -63,16 +62,24 @@ def payment_refunded(payment: Payment, refund: Refund) -> Outbox:
 
 def wallet_changed(entry: WalletEntry, user_id: str) -> Outbox:
     """`wallet.credited` or `wallet.debited`; the amount is positive in both."""
-    assert entry.balance_minor is not None
-    amount = Money(amount_minor=abs(entry.amount_minor), currency=entry.currency)
     return new_event(
         "wallet.credited" if entry.amount_minor > 0 else "wallet.debited",
         subject=user_id,
-        data={
-            "user_id": user_id,
-            "entry_id": entry.id,
-            "amount": amount.model_dump(),
-            "balance": _money(entry.balance_minor, entry.currency),
-            "reason": entry.reason.value,
-        },
+        data=_entry(entry, user_id),
     )
+
+
+def wallet_low_balance(entry: WalletEntry, user_id: str) -> Outbox:
+    """The balance fell below the wallet's bound by this entry."""
+    return new_event("wallet.low_balance", subject=user_id, data=_entry(entry, user_id))
+
+
+def _entry(entry: WalletEntry, user_id: str) -> dict[str, Any]:
+    assert entry.balance_minor is not None
+    return {
+        "user_id": user_id,
+        "entry_id": entry.id,
+        "amount": _money(abs(entry.amount_minor), entry.currency),
+        "balance": _money(entry.balance_minor, entry.currency),
+        "reason": entry.reason.value,
+    }

@@ -6,7 +6,7 @@ Locks are taken in the order payables, wallets, payments, refunds.
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -88,6 +88,9 @@ HOLDING = (PaymentState.PROCESSING, PaymentState.REQUIRES_ACTION, PaymentState.C
 """States in which a payment holds its order or invoice: its owner cannot have a second one beside it."""
 PENDING = (PaymentState.PROCESSING, PaymentState.REQUIRES_ACTION)
 """States in which the outcome is not known yet."""
+
+LOW_BALANCE_MINOR = 10_000
+"""Below this the customer is told, unless they set another bound."""
 
 _HOLDS = text("state IN ('processing', 'requires_action', 'completed') AND reference_id IS NOT NULL")
 _DUE = text("check_at IS NOT NULL")
@@ -210,7 +213,10 @@ class Refund(Base):
 
 
 class Wallet(Base):
-    """A customer's prepaid balance in one currency: always the sum of its entries, never below zero."""
+    """A customer's prepaid balance in one currency: always the sum of its entries, never below zero.
+
+    The customer is told when it falls below `low_balance_minor` (0: never).
+    """
 
     __tablename__ = "wallets"
     __table_args__ = (
@@ -222,11 +228,15 @@ class Wallet(Base):
     user_id: Mapped[str] = mapped_column(Id)
     currency: Mapped[str] = mapped_column(String(3))
     balance_minor: Mapped[int] = mapped_column(BigInteger, default=0)
+    low_balance_minor: Mapped[int] = mapped_column(
+        BigInteger, default=LOW_BALANCE_MINOR, server_default="10000"
+    )
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
 
 class WalletEntry(Base):
-    """One leg of a double entry: all legs of a `transfer_id` add up to zero. Rows are only ever added.
+    """One leg of a double entry: all legs of a `transfer_id` add up to zero. Rows are only ever added:
+    triggers hold that.
 
     The operator's accounts have no balance row (every payment would wait for it): theirs is the sum of their legs.
     """
@@ -289,13 +299,21 @@ def move_payment(session: Session, payment: Payment, to: PaymentState, **values:
     return True
 
 
-def change_balance(session: Session, user_id: str, by: Money) -> tuple[str, int] | None:
-    """Add to a balance; the wallet's id and new balance, or None when it would fall below zero or is not there."""
+class Balance(NamedTuple):
+    """A wallet after a change."""
+
+    wallet_id: str
+    balance_minor: int
+    low_balance_minor: int
+
+
+def change_balance(session: Session, user_id: str, by: Money) -> Balance | None:
+    """Add to a balance; the wallet as it then is, or None when it would fall below zero or is not there."""
     changed = session.connection().execute(
         _CHANGE_BALANCE, {"owner": user_id, "money": by.currency, "by": by.amount_minor}
     )
     row = changed.one_or_none()
-    return None if row is None else (row.id, row.balance_minor)
+    return None if row is None else Balance(*row)
 
 
 def insert_rows(session: Session, *rows: Base) -> None:
@@ -329,7 +347,7 @@ _CHANGE_BALANCE = (
         Wallet.balance_minor + bindparam("by") >= 0,
     )
     .values(balance_minor=Wallet.balance_minor + bindparam("by"))
-    .returning(Wallet.id, Wallet.balance_minor)
+    .returning(Wallet.id, Wallet.balance_minor, Wallet.low_balance_minor)
 )
 
 

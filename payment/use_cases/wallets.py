@@ -49,16 +49,15 @@ def _move(
     changed = change_balance(session, user_id, by)
     if changed is None:
         return None
-    wallet_id, balance_minor = changed
     transfer_id, now = ids.new_id(), clock.now()
     entry = WalletEntry(
         id=ids.new_id(),
         transfer_id=transfer_id,
         account=Account.WALLET,
-        wallet_id=wallet_id,
+        wallet_id=changed.wallet_id,
         amount_minor=by.amount_minor,
         currency=by.currency,
-        balance_minor=balance_minor,
+        balance_minor=changed.balance_minor,
         reason=reason,
         source_id=source_id,
         created_at=now,
@@ -77,4 +76,6 @@ def _move(
     )
     insert_rows(session, entry, counter)
     session.add(events.wallet_changed(entry, user_id))
+    if changed.balance_minor < changed.low_balance_minor <= changed.balance_minor - by.amount_minor:
+        session.add(events.wallet_low_balance(entry, user_id))
     return entry

@@ -2,13 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from common import ids
 from common.contracts import violation
-from common.db import reading
+from common.db import reading, transaction
 from payment.handlers import HANDLERS
 from payment.models import Wallet, WalletEntry
 from tests.support.payments import DECLINED, WALLET, balance, card, lkr, new_order, pay, top_up
@@ -122,3 +124,23 @@ def test_entries_come_in_pages_newest_first(client: FlaskClient) -> None:
     assert amounts == [300, 200, 100]
     assert rest["next_cursor"] is None
     assert client.get("/api/payment/wallet/entries", headers=bearer(ids.new_id())).json["items"] == []
+
+
+def test_a_customer_is_told_once_when_the_balance_falls_below_the_bound(client: FlaskClient) -> None:
+    top_up(client, ME, 30_000)
+    for _ in range(3):
+        pay(client, ME, new_order(ME, 9_000), method=WALLET, amount_minor=9_000)
+    (told,) = emitted("wallet.low_balance")
+    assert violation(told.type, told.data) is None
+    assert (told.data["balance"], told.data["amount"]) == (lkr(3_000), lkr(9_000))
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE wallet_entries SET amount_minor = 5", "DELETE FROM wallet_entries"]
+)
+def test_the_database_itself_refuses_to_change_the_ledger(client: FlaskClient, change: str) -> None:
+    top_up(client, ME, 30_000)
+    with pytest.raises(DBAPIError, match="append-only"), transaction() as session:
+        session.execute(text(change))
+    assert_balanced()
+    assert balance(client, ME) == 30_000
