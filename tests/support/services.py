@@ -28,6 +28,7 @@ from common.db.tables import Outbox
 from common.identity import AUDIENCE, ISSUER, init_identity
 from common.messaging import Event
 from common.messaging.envelope import parse
+from tests.support.postgres import PostgresServer
 
 TEST_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 TEST_KID = "test-key"
@@ -115,7 +116,10 @@ def service_fixtures(service: str, **settings: Any) -> tuple[Any, Any, Any]:
         if request.param == "sqlite":
             yield f"sqlite:///{_sqlite_copy(service, tmp_path, tmp_path_factory)}"
         else:
-            yield _postgres_copy(service, request.getfixturevalue("postgres"), tmp_path_factory)
+            server: PostgresServer = request.getfixturevalue("postgres")
+            url = _postgres_copy(service, server, tmp_path_factory)
+            yield url
+            server.drop_database(str(make_url(url).database))
 
     @pytest.fixture
     def app(database_url: str, tmp_path: Path) -> Iterator[Flask]:
@@ -151,14 +155,12 @@ def _sqlite_copy(service: str, target: Path, factory: pytest.TempPathFactory) ->
     return copy
 
 
-def _postgres_copy(service: str, server: Any, factory: pytest.TempPathFactory) -> str:
+def _postgres_copy(service: str, server: PostgresServer, factory: pytest.TempPathFactory) -> str:
     name = f"template_{service}"
     if ("postgres", service) not in _migrated:
         _migrate(service, server.create_database(name), factory.mktemp(f"{service}-template"))
         _migrated["postgres", service] = name
-    url: str = server.create_database(template=name)
-    assert make_url(url).database != name
-    return url
+    return server.create_database(template=name)
 
 
 def deliver(handlers: Mapping[str, Callable[[Session, Event], None]], event: Event) -> None:
