@@ -120,7 +120,7 @@ _INSERT_EVENT = insert(cast(Table, Outbox.__table__))
 
 def insert_events(session: Session) -> None:
     """Write the session's events by one plain statement: through the unit of work each costs 300 µs more."""
-    rows = [row for row in session.new if isinstance(row, Outbox)]
+    rows = [row for row in session.new if isinstance(row, Outbox) and row.published_at is None]
     if not rows:
         return
     for row in rows:
