@@ -5,91 +5,134 @@ Each function opens its own short transactions and is safe to repeat, also in tw
 
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from flask import Flask
+from prometheus_client import Counter, Histogram
 
 from common import clock
 from common.db import reading, transaction
 from provisioning import queries
 from provisioning.gateway import Answer, NetworkElements, Verdict
+from provisioning.models import CallRules, Element
 from provisioning.use_cases import commands, orders, services
 
 log = logging.getLogger(__name__)
 
 BATCH = 100
+LONGEST_WAIT_S = 0.5
+LOOK_AGAIN_S = 0.05
+"""While calls are under way: for new commands, which ring the job but not this wait."""
+CALLS = Counter("element_calls_total", "Calls to network elements", ["element", "action", "verdict"])
+CALL_SECONDS = Histogram("element_call_seconds", "Time of a call to a network element", ["element"])
 
 
-def carry_out(command_id: str, elements: NetworkElements, lease: timedelta) -> None:
+def carry_out(command_id: str, elements: NetworkElements, rules: CallRules) -> None:
     """One attempt at a command: claim, call, settle. A crash anywhere leaves it to be due again after the lease."""
     with transaction() as session:
-        call = commands.claim_command(session, command_id=command_id, lease=lease)
+        call = commands.claim_command(session, command_id=command_id, rules=rules)
     if call is None:
         return
+    began = time.perf_counter()
     try:
         answer = elements.execute(call)
     except Exception as error:
         log.exception("command %s: the driver failed", command_id)
         answer = Answer(Verdict.FAILED, "driver_error", type(error).__name__)
+    took = time.perf_counter() - began
     if answer.verdict is not Verdict.DONE:
         log.warning(
             "command %s, attempt %d: %s %s", command_id, call.attempt, answer.verdict.value, answer.reason
         )
     with transaction() as session:
-        commands.settle_command(session, command_id=command_id, attempt=call.attempt, answer=answer)
+        commands.settle_command(
+            session, command_id=command_id, attempt=call.attempt, answer=answer, rules=rules
+        )
+    CALLS.labels(call.element.value, call.action.value, answer.verdict.value).inc()
+    CALL_SECONDS.labels(call.element.value).observe(took)
 
 
 class CommandRunner:
-    """Hands due commands to a few threads, so that a slow element does not hold up the others' commands."""
+    """Hands the due commands of one element to a few threads, at the element's pace. Each element has its own, so that
+    a slow one does not hold up the others' commands."""
 
-    def __init__(self, app: Flask, elements: NetworkElements, *, threads: int, lease: timedelta) -> None:
+    def __init__(
+        self, app: Flask, elements: NetworkElements, element: Element, *, threads: int, rules: CallRules
+    ) -> None:
         self._app = app
         self._elements = elements
+        self._element = element
         self._threads = threads
-        self._lease = lease
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="command")
+        self._rules = rules
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=commands.job_of(element))
         self._busy: set[str] = set()
         self._lock = threading.Lock()
+        self._freed = threading.Event()
         self._closed = False
 
-    def run(self) -> None:
-        """Start what is due as far as threads are free, and return; a thread that is done looks for more by itself."""
-        for command_id in self._take():
-            self._pool.submit(self._work, command_id)
+    def run(self) -> bool:
+        """Start what is due as far as threads are free and the pace allows; then wait a moment for either.
+
+        True while there may be more to do now.
+        """
+        self._freed.clear()
+        pause = self._start()
+        if pause is not None:
+            self._freed.wait(pause)
+        return pause is not None and not self._closed
 
     def close(self) -> None:
         """Take nothing new and wait for the calls at hand."""
         with self._lock:
             self._closed = True
+        self._freed.set()
         self._pool.shutdown()
 
-    def _take(self) -> list[str]:
+    def _start(self) -> float | None:
+        """Seconds until it is worth looking again; None when nothing is due and no call is under way."""
         with self._lock:
+            if self._closed:
+                return None
             free = self._threads - len(self._busy)
-            if free <= 0 or self._closed:
-                return []
+            if free <= 0:
+                return LONGEST_WAIT_S
             with reading() as session:
-                due = queries.due_commands(session, self._threads + len(self._busy))
-            taken = [command_id for command_id in due if command_id not in self._busy][:free]
-            self._busy.update(taken)
-            return taken
+                due, pace = queries.due_commands(
+                    session, self._element, self._rules, self._threads + len(self._busy)
+                )
+            idle = [command_id for command_id in due if command_id not in self._busy]
+            if idle and pace:
+                return min(pace.total_seconds(), LONGEST_WAIT_S)
+            for command_id in idle[:free]:
+                self._busy.add(command_id)
+                self._pool.submit(self._work, command_id)
+            return LOOK_AGAIN_S if self._busy else None
 
     def _work(self, command_id: str) -> None:
-        """After a failure of ours the commands wait for the job's next round, so that nothing spins."""
+        """After a failure of ours the command waits for the job's next round."""
         try:
             with self._app.app_context():
-                try:
-                    carry_out(command_id, self._elements, self._lease)
-                finally:
-                    self._done(command_id)
-                self.run()
+                carry_out(command_id, self._elements, self._rules)
         except Exception:
             log.exception("command %s is left for later", command_id)
+            time.sleep(LONGEST_WAIT_S)
+        finally:
+            with self._lock:
+                self._busy.discard(command_id)
+            self._freed.set()
 
-    def _done(self, command_id: str) -> None:
-        with self._lock:
-            self._busy.discard(command_id)
+
+def give_up_activations(after: timedelta, lease: timedelta) -> bool:
+    """Fail orders whose activation has not succeeded for so long; True when there are more."""
+    before = clock.now() - after
+    with reading() as session:
+        found = queries.overdue_activations(session, before, BATCH)
+    for command_id in found:
+        with transaction() as session:
+            commands.give_up_activation(session, command_id=command_id, before=before, lease=lease)
+    return len(found) == BATCH
 
 
 def expire_unpaid_orders(life: timedelta) -> bool:

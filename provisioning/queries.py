@@ -1,18 +1,22 @@
 """Reads of provisioning. The hot lists are Core selects of columns, made once, serialised without models."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, literal, select
+from sqlalchemy import Row, Select, func, literal, select
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from common import clock
 from common.db import Page, PageQuery, fetch_page
 from common.errors import NotFound
 from provisioning.models import (
+    Action,
+    CallRules,
     Category,
     Command,
     CommandState,
+    Element,
+    NetworkElement,
     Offering,
     OfferingState,
     Order,
@@ -102,8 +106,14 @@ def get_service(session: Session, service_id: str, user_id: str) -> Service:
     return service
 
 
-def due_commands(session: Session, limit: int) -> list[str]:
-    """Ids of commands to be carried out now, longest due first; never two of one service."""
+def due_commands(
+    session: Session, element: Element, rules: CallRules, limit: int
+) -> tuple[list[str], timedelta]:
+    """Ids of an element's commands to be carried out now, longest due first, never two of one service; and how long
+    the element's pace makes the next one wait. None while the element is held or its circuit is open."""
+    known = session.get_one(NetworkElement, element)
+    if known.closed_to_calls:
+        return [], timedelta()
     earlier = (
         select(_EARLIER.id)
         .where(
@@ -113,8 +123,22 @@ def due_commands(session: Session, limit: int) -> list[str]:
         )
         .exists()
     )
-    due = select(Command.id).where(Command.state == _PENDING, Command.due_at <= clock.now())
-    return list(session.scalars(due.where(~earlier).order_by(Command.due_at, Command.id).limit(limit)))
+    due = (
+        select(Command.id)
+        .join(Command.service)
+        .where(Command.state == _PENDING, Command.due_at <= clock.now(), Service.element == element)
+    )
+    found = session.scalars(due.where(~earlier).order_by(Command.due_at, Command.id).limit(limit))
+    return list(found), known.wait(rules)
+
+
+def overdue_activations(session: Session, before: datetime, limit: int) -> list[str]:
+    """Ids of activations that are being tried since before an instant."""
+    since = func.coalesce(Command.starts_at, Command.created_at)
+    late = select(Command.id).where(
+        Command.state == _PENDING, Command.action == Action.ACTIVATE, since < before
+    )
+    return list(session.scalars(late.order_by(Command.id).limit(limit)))
 
 
 def unpaid_orders(session: Session, before: datetime, limit: int) -> list[str]:

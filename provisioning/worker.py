@@ -7,30 +7,34 @@ from provisioning.app import create_app
 from provisioning.config import Settings
 from provisioning.gateway import connect_elements
 from provisioning.handlers import HANDLERS
-from provisioning.jobs import CommandRunner, end_validities, expire_unpaid_orders
-from provisioning.use_cases.commands import COMMANDS_JOB
+from provisioning.jobs import CommandRunner, end_validities, expire_unpaid_orders, give_up_activations
+from provisioning.models import Element
+from provisioning.use_cases.commands import job_of
 
 
 def main() -> None:
     app = create_app()
     settings: Settings = app.extensions["sricare_settings"]
-    runner = CommandRunner(
-        app,
-        connect_elements(settings),
-        threads=settings.element_threads,
-        lease=timedelta(seconds=settings.element_lease_s),
-    )
+    elements, rules = connect_elements(settings), settings.call_rules
+    runners = {
+        kind: CommandRunner(app, elements, kind, threads=settings.element_threads, rules=rules)
+        for kind in Element
+    }
     unpaid_life = timedelta(seconds=settings.unpaid_order_life_s)
+    deadline = timedelta(seconds=settings.activation_deadline_s)
     run_worker(
         app,
         consumers={"provisioning.inbox": HANDLERS},
         jobs=[
-            Job(COMMANDS_JOB, 1.0, runner.run),
+            *(Job(job_of(kind), 1.0, runner.run, leader_only=False) for kind, runner in runners.items()),
+            Job("overdue-activations", 30.0, lambda: give_up_activations(deadline, rules.lease)),
             Job("unpaid-orders", 60.0, lambda: expire_unpaid_orders(unpaid_life)),
             Job("validities", 60.0, end_validities),
         ],
     )
-    runner.close()
+    for runner in runners.values():
+        runner.close()
+    elements.close()
 
 
 if __name__ == "__main__":

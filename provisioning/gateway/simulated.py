@@ -1,65 +1,15 @@
-"""Network elements: what they are told and what they answer, behind a Protocol; here the simulated ones.
-
-Elements know a command that is repeated by its id and answer as they did before, so a call whose outcome was lost is
-simply made again.
-"""
+"""Network elements in this process, with their memory in this service's database: for development and tests."""
 
 import random
 import time
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Protocol
 
-from common.db import rerun_lost_race, transaction
-from provisioning.config import Settings
-from provisioning.models import Action, Element, SimulatedAnswer
-
-
-class Verdict(StrEnum):
-    DONE = "done"
-    REFUSED = "refused"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of a call: done; refused for good; or failed, with nobody knowing whether it took effect.
-
-    `reason` is a word that customers may see, `detail` is for the operator.
-    """
-
-    verdict: Verdict
-    reason: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Call:
-    """A command as an element gets it. `characteristics` and `allowances` are what the service is to have."""
-
-    command_id: str
-    attempt: int
-    element: Element
-    action: Action
-    service_id: str
-    subscriber_id: str
-    msisdn: str | None
-    offering_code: str
-    characteristics: dict[str, str] = field(default_factory=dict)
-    allowances: dict[str, int] = field(default_factory=dict)
-
-
-class NetworkElements(Protocol):
-    """A driver. Never raises for what an element does: a time-out is a `FAILED` answer."""
-
-    def execute(self, call: Call) -> Answer: ...
+from common.db import reading, rerun_lost_race, transaction
+from provisioning.gateway.element import Answer, Call, Found, Sight, Verdict
+from provisioning.models import Action, Element, SimulatedAnswer, SimulatedService
 
 
 class SimulatedElements:
-    """Elements in this process, with their memory in this service's database.
-
-    A failing call fails before or after it took effect, half and half, as a network does.
-    """
+    """A failing call fails before or after it took effect, half and half, as a network does."""
 
     def __init__(
         self, *, latency_s: float = 0.0, failure_rate: float = 0.0, seed: int = 0, refuses: frozenset[str]
@@ -79,6 +29,16 @@ class SimulatedElements:
             return Answer(Verdict.FAILED, "no_answer", "simulated: the answer was lost")
         return Answer(Verdict.REFUSED, refusal, "simulated") if refusal else Answer(Verdict.DONE)
 
+    def inspect(self, element: Element, service_id: str) -> Sight:
+        with reading() as session:
+            service = session.get(SimulatedService, service_id)
+            if service is None or service.element != element:
+                return Sight(Found.ABSENT)
+            return Sight(Found(service.state), service.characteristics)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
     def _refusal(self, call: Call) -> str | None:
         if call.action not in (Action.ACTIVATE, Action.CHANGE):
             return None
@@ -86,19 +46,9 @@ class SimulatedElements:
         return "refused_by_network" if named & self._refuses else None
 
 
-def connect_elements(settings: Settings) -> NetworkElements:
-    """The driver that the settings name."""
-    return SimulatedElements(
-        latency_s=settings.simulated_latency_ms / 1000,
-        failure_rate=settings.simulated_failure_rate,
-        seed=settings.simulated_seed,
-        refuses=frozenset(name.strip() for name in settings.simulated_refuses.split(",") if name.strip()),
-    )
-
-
 @rerun_lost_race
 def _remember(call: Call, refusal: str | None) -> str | None:
-    """How this command is answered: as the first time."""
+    """How this command is answered: as the first time, and only then it takes effect."""
     with transaction() as session:
         answer = session.get(SimulatedAnswer, call.command_id)
         if answer is None:
@@ -110,4 +60,28 @@ def _remember(call: Call, refusal: str | None) -> str | None:
                 refusal=refusal,
             )
             session.add(answer)
+            if refusal is None:
+                service = session.get(SimulatedService, call.service_id) or SimulatedService(
+                    service_id=call.service_id, element=call.element.value, state=Found.ABSENT.value
+                )
+                session.add(service)
+                service.state = state_after(call, service.state)
+                service.characteristics = call.characteristics
         return answer.refusal
+
+
+def state_after(call: Call, state: str) -> str:
+    """The state that a command leaves a service in."""
+    match call.action:
+        case Action.ACTIVATE:
+            return Found.ACTIVE.value
+        case Action.RESTORE:
+            return Found.ACTIVE.value if state == Found.SUSPENDED else state
+        case Action.SUSPEND:
+            return Found.SUSPENDED.value if state == Found.ACTIVE else state
+        case Action.DEACTIVATE:
+            return Found.ABSENT.value
+        case Action.RECONCILE:
+            return call.state
+        case Action.CHANGE | Action.RENEW:
+            return state

@@ -3,7 +3,7 @@
 import logging
 import random
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,10 +14,13 @@ from provisioning import events
 from provisioning.gateway import Answer, Call, Verdict
 from provisioning.models import (
     Action,
+    CallRules,
     Command,
     CommandAttempt,
     CommandState,
     Customer,
+    Element,
+    NetworkElement,
     Order,
     Service,
     ServiceState,
@@ -25,8 +28,13 @@ from provisioning.models import (
 
 log = logging.getLogger(__name__)
 
-COMMANDS_JOB = "activations"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 300.0
+REFUSED_OFF_PAUSE = timedelta(hours=1)
+
+
+def job_of(element: Element) -> str:
+    """The worker's job that talks to an element."""
+    return f"element-{element.value}"
 
 
 def tell_element(
@@ -36,6 +44,7 @@ def tell_element(
     reason: str,
     *,
     previous: dict[str, str] | None = None,
+    due_at: datetime | None = None,
 ) -> None:
     """Put down a command for the service's element; the worker carries out those of one service in their order.
 
@@ -48,22 +57,29 @@ def tell_element(
             characteristics=service.characteristics,
             previous=previous,
             reason=reason,
-            due_at=clock.now(),
+            starts_at=due_at,
+            due_at=due_at or clock.now(),
         )
     )
     session.flush()
-    wake(session, COMMANDS_JOB)
+    wake(session, job_of(service.element))
 
 
-def claim_command(session: Session, *, command_id: str, lease: timedelta) -> Call | None:
+def claim_command(session: Session, *, command_id: str, rules: CallRules) -> Call | None:
     """What to tell the element, for the caller alone while the lease lasts; None when there is nothing to do (now)."""
     held = _lock(session, command_id)
-    if not held.command.claim(lease):
-        return None
     command, service = held.command, held.service
-    if service.state is ServiceState.TERMINATED:
+    if not command.due:
+        return None
+    if service.state is ServiceState.TERMINATED and command.action not in (
+        Action.DEACTIVATE,
+        Action.RECONCILE,
+    ):
         command.settle(CommandState.CANCELLED)
         return None
+    if not _element(session, service.element).admit(rules):
+        return None
+    command.claim(rules.lease)
     if held.order is not None:
         held.order.start()
     session.add(CommandAttempt(command_id=command.id, number=command.attempts))
@@ -79,17 +95,23 @@ def claim_command(session: Session, *, command_id: str, lease: timedelta) -> Cal
         offering_code=service.offering_code,
         characteristics=command.characteristics,
         allowances={allowance["kind"]: allowance["granted"] for allowance in service.allowances},
+        state=service.wanted_state,
     )
 
 
-def settle_command(session: Session, *, command_id: str, attempt: int, answer: Answer) -> None:
+def settle_command(
+    session: Session, *, command_id: str, attempt: int, answer: Answer, rules: CallRules
+) -> None:
     """Do what follows from an element's answer, once: a command that is settled stays as it is. Safe to repeat."""
     held = _lock(session, command_id)
     _end_attempt(session, command_id, attempt, answer)
+    element = _element(session, held.service.element)
     if answer.verdict is Verdict.FAILED:
+        element.failed(answer.reason, rules)
         if held.command.state is CommandState.PENDING and held.command.attempts == attempt:
             held.command.try_again(after=_pause(attempt))
         return
+    element.answered()
     done = answer.verdict is Verdict.DONE
     if not held.command.settle(CommandState.DONE if done else CommandState.REFUSED):
         return
@@ -102,6 +124,28 @@ def settle_command(session: Session, *, command_id: str, attempt: int, answer: A
             _settle_barring(held, done)
         case Action.DEACTIVATE:
             _settle_deactivation(session, held, done)
+        case Action.RENEW | Action.RECONCILE:
+            _note_refusal(held, done)
+
+
+def give_up_activation(session: Session, *, command_id: str, before: datetime, lease: timedelta) -> None:
+    """Fail the order of an activation that has been tried since before an instant; payment gives its money back.
+
+    Nobody knows whether one of the calls took effect, so the element is told to switch the service off, after any call
+    that is still on its way. Safe to repeat.
+    """
+    held = _lock(session, command_id)
+    command, order = held.command, held.order
+    if order is None or command.state is not CommandState.PENDING or command.since >= before:
+        return
+    command.settle(CommandState.CANCELLED)
+    held.service.terminate()
+    order.fail("network_unavailable")
+    session.add(events.order_failed(order, "network_unavailable"))
+    if command.attempts:
+        tell_element(
+            session, held.service, Action.DEACTIVATE, "activation_given_up", due_at=clock.now() + lease
+        )
 
 
 @dataclass(frozen=True)
@@ -119,6 +163,10 @@ def _lock(session: Session, command_id: str) -> _Held:
     order = session.get_one(Order, order_id, with_for_update=True) if action is Action.ACTIVATE else None
     service = session.get_one(Service, service_id, with_for_update=True)
     return _Held(order, service, session.get_one(Command, command_id, with_for_update=True))
+
+
+def _element(session: Session, kind: Element) -> NetworkElement:
+    return session.get_one(NetworkElement, kind, with_for_update=True)
 
 
 def _end_attempt(session: Session, command_id: str, number: int, answer: Answer) -> None:
@@ -147,20 +195,37 @@ def _settle_change(held: _Held, done: bool) -> None:
 
 
 def _settle_barring(held: _Held, done: bool) -> None:
-    if not done:
-        log.error("element refuses to %s service %s", held.command.action.value, held.service.id)
-    elif held.command.action is Action.SUSPEND:
+    _note_refusal(held, done)
+    if done and held.command.action is Action.SUSPEND:
         held.service.suspend()
-    else:
+    elif done:
         held.service.restore()
 
 
 def _settle_deactivation(session: Session, held: _Held, done: bool) -> None:
+    """A refused one is told again, as a new command: an element repeats its answer to the old one for ever."""
+    _note_refusal(held, done)
     if not done:
-        log.error("element refuses to switch off service %s", held.service.id)
-        return
-    held.service.terminate()
-    session.add(events.service_deactivated(held.service, held.command.reason))
+        tell_element(
+            session,
+            held.service,
+            Action.DEACTIVATE,
+            held.command.reason,
+            due_at=clock.now() + REFUSED_OFF_PAUSE,
+        )
+    elif held.service.state is not ServiceState.TERMINATED:
+        held.service.terminate()
+        session.add(events.service_deactivated(held.service, held.command.reason))
+
+
+def _note_refusal(held: _Held, done: bool) -> None:
+    if not done:
+        log.error(
+            "%s refuses to %s service %s",
+            held.service.element.value,
+            held.command.action.value,
+            held.service.id,
+        )
 
 
 def _pause(attempt: int) -> timedelta:

@@ -27,7 +27,7 @@ from provisioning.models import (
 )
 from provisioning.schemas import CharacteristicSpec
 from provisioning.use_cases.catalogue import check_characteristics
-from provisioning.use_cases.commands import COMMANDS_JOB, tell_element
+from provisioning.use_cases.commands import job_of, tell_element
 
 _NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's: nothing in it is mistaken for something else on the phone."""
@@ -135,7 +135,7 @@ def retry_order(session: Session, *, order_id: str, actor_id: str) -> Order:
     for command in pending:
         command.due_at = clock.now()
     order.note("retried_by_operator", actor_id=actor_id)
-    wake(session, COMMANDS_JOB)
+    wake(session, job_of(order.element))
     return order
 
 

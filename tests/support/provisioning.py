@@ -10,12 +10,14 @@ from common import clock, ids
 from common.db import reading
 from common.messaging import Event
 from provisioning import queries
-from provisioning.gateway import Answer, Call, NetworkElements, SimulatedElements
+from provisioning.gateway import Answer, Call, NetworkElements, Sight, SimulatedElements
 from provisioning.handlers import HANDLERS
 from provisioning.jobs import carry_out
+from provisioning.models import CallRules, Element
 from tests.support.services import an_event, bearer, deliver
 
 LEASE = timedelta(seconds=30)
+RULES = CallRules(lease=LEASE, rate_per_s=1000, burst=1000, open_after=5, open_for=timedelta(seconds=10))
 
 
 class Network(NetworkElements):
@@ -37,17 +39,27 @@ class Network(NetworkElements):
             self.after.pop(0)()
         return answer
 
+    def inspect(self, element: Element, service_id: str) -> Sight:
+        return self._elements.inspect(element, service_id)
+
     def carry_out_all(self) -> int:
         """Carry out what is due until nothing is; returns the number of commands tried."""
         tried = 0
-        while True:
-            with reading() as session:
-                due = queries.due_commands(session, 100)
-            if not due:
-                return tried
+        while due := all_due():
             for command_id in due:
-                carry_out(command_id, self, LEASE)
+                carry_out(command_id, self, RULES)
                 tried += 1
+        return tried
+
+
+def all_due() -> list[str]:
+    """The commands that are due on any element."""
+    with reading() as session:
+        return [
+            command_id
+            for kind in Element
+            for command_id in queries.due_commands(session, kind, RULES, 100)[0]
+        ]
 
 
 class Shopper:

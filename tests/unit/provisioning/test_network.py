@@ -15,9 +15,9 @@ from provisioning import queries
 from provisioning.gateway import Answer, SimulatedElements, Verdict
 from provisioning.handlers import HANDLERS
 from provisioning.jobs import CommandRunner, carry_out, end_validities
-from provisioning.models import CommandAttempt, SimulatedAnswer
+from provisioning.models import CommandAttempt, Element, SimulatedAnswer
 from tests.support.eventually import eventually
-from tests.support.provisioning import LEASE, Network, Shopper
+from tests.support.provisioning import LEASE, RULES, Network, Shopper, all_due
 from tests.support.services import an_event, bearer, deliver, emitted
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -120,12 +120,11 @@ def test_a_worker_killed_around_the_call_activates_once_after_the_lease(
 
 def test_two_workers_at_one_command_activate_once(app: Flask, shopper: Shopper, network: Network) -> None:
     shopper.buy("data-5gb")
-    with reading() as session:
-        (command_id,) = queries.due_commands(session, 10)
+    (command_id,) = all_due()
 
     def work(_number: int) -> None:
         with app.app_context():
-            carry_out(command_id, network, LEASE)
+            carry_out(command_id, network, RULES)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
@@ -192,10 +191,8 @@ def test_every_order_is_activated_once_under_random_faults(shopper: Shopper, net
         for _ in range(10):
             shopper.buy("sms-100")
         for _ in range(40):
-            with reading() as session:
-                due = queries.due_commands(session, 100)
-            for command_id in due:
-                carry_out(command_id, elements, LEASE)
+            for command_id in all_due():
+                carry_out(command_id, elements, RULES)
             clock.move(timedelta(minutes=1))
     assert len(emitted("service.activated")) == 10
     with reading() as session:
@@ -207,16 +204,20 @@ def test_the_runner_gives_a_slow_element_one_thread_only(
 ) -> None:
     slow, release = shopper.buy("data-5gb"), threading.Event()
     network.before.append(lambda: release.wait(10))
-    runner = CommandRunner(app, network, threads=2, lease=LEASE)
+    runner = CommandRunner(app, network, Element.CHARGING, threads=2, rules=RULES)
+
+    def completed(*orders: dict) -> bool:
+        runner.run()
+        return all(shopper.order_now(order)["state"] == "completed" for order in orders)
+
     try:
         runner.run()
         eventually(lambda: network.calls, within=5)
         others = [shopper.buy("sms-100") for _ in range(3)]
-        runner.run()
-        eventually(lambda: all(shopper.order_now(o)["state"] == "completed" for o in others), within=5)
+        eventually(lambda: completed(*others), within=5)
         assert shopper.order_now(slow)["state"] == "in_progress"
         release.set()
-        eventually(lambda: shopper.order_now(slow)["state"] == "completed", within=5)
+        eventually(lambda: completed(slow), within=5)
     finally:
         release.set()
         runner.close()
@@ -229,8 +230,8 @@ def test_due_commands_are_found_by_their_index(app: Flask) -> None:
     statements: list[tuple] = []
     event.listen(db.engine, "before_cursor_execute", lambda *args: statements.append(args[2:4]))
     with reading() as session:
-        queries.due_commands(session, 5)
-        sql, values = next(found for found in statements if found[0].startswith("SELECT"))
+        queries.due_commands(session, Element.CHARGING, RULES, 5)
+        sql, values = next(found for found in statements if "FROM commands" in found[0])
         plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
     assert any("ix_commands_due" in step.detail for step in plan), plan
 

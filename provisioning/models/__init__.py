@@ -1,0 +1,43 @@
+"""Tables of provisioning, their invariants and state transitions.
+
+Rows are locked in one order everywhere: order, customer, service, command, network element.
+"""
+
+from provisioning.models.base import Base, Category, Element, WrongState
+from provisioning.models.catalogue import Offering, OfferingState
+from provisioning.models.customers import Customer
+from provisioning.models.network import (
+    Action,
+    CallRules,
+    Command,
+    CommandAttempt,
+    CommandState,
+    NetworkElement,
+    SimulatedAnswer,
+    SimulatedService,
+)
+from provisioning.models.orders import Order, OrderChange, OrderState
+from provisioning.models.services import Service, ServiceState
+
+__all__ = [
+    "Action",
+    "Base",
+    "CallRules",
+    "Category",
+    "Command",
+    "CommandAttempt",
+    "CommandState",
+    "Customer",
+    "Element",
+    "NetworkElement",
+    "Offering",
+    "OfferingState",
+    "Order",
+    "OrderChange",
+    "OrderState",
+    "Service",
+    "ServiceState",
+    "SimulatedAnswer",
+    "SimulatedService",
+    "WrongState",
+]

@@ -1,0 +1,42 @@
+"""What can be ordered."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from common import clock, ids
+from common.db import Id, enum_column
+from provisioning.models.base import Base, Category, Element
+
+
+class OfferingState(StrEnum):
+    DRAFT = "draft"
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+class Offering(Base):
+    """What can be ordered. `stackable` ones may be bought again while active (packs), the others not (features)."""
+
+    __tablename__ = "offerings"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new_id)
+    code: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(120))
+    description: Mapped[str] = mapped_column(String(1000))
+    category: Mapped[Category] = mapped_column(enum_column(Category), index=True)
+    price_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(String(3))
+    validity_days: Mapped[int | None]
+    recurring: Mapped[bool]
+    requires_kyc: Mapped[bool]
+    stackable: Mapped[bool]
+    element: Mapped[Element] = mapped_column(enum_column(Element))
+    characteristics: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    allowances: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    state: Mapped[OfferingState] = mapped_column(enum_column(OfferingState))
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+    updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)

@@ -1,0 +1,123 @@
+"""Orders and their history."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from common import clock, ids
+from common.db import Id, enum_column
+from common.money import Money
+from provisioning.errors import OrderNotCancellable
+from provisioning.models.base import Base, Category, Element, WrongState
+
+
+class OrderState(StrEnum):
+    PENDING_PAYMENT = "pending_payment"
+    ACKNOWLEDGED = "acknowledged"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Order(Base):
+    """A customer's order with its own copy of what the offering was when it was placed."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        Index("ix_orders_user_id_id", "user_id", "id"),
+        Index("ix_orders_state_id", "state", "id"),
+        Index(
+            "ix_orders_unpaid",
+            "created_at",
+            postgresql_where=text("state = 'pending_payment'"),
+            sqlite_where=text("state = 'pending_payment'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    number: Mapped[str] = mapped_column(String(20), unique=True)
+    user_id: Mapped[str] = mapped_column(Id)
+    state: Mapped[OrderState] = mapped_column(enum_column(OrderState))
+    offering_id: Mapped[str] = mapped_column(Id)
+    offering_code: Mapped[str] = mapped_column(String(64))
+    offering_name: Mapped[str] = mapped_column(String(120))
+    category: Mapped[Category] = mapped_column(enum_column(Category))
+    total_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(String(3))
+    validity_days: Mapped[int | None]
+    recurring: Mapped[bool]
+    stackable: Mapped[bool]
+    element: Mapped[Element] = mapped_column(enum_column(Element))
+    allowances: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    characteristics: Mapped[dict[str, str]] = mapped_column(JSON)
+    payment_id: Mapped[str | None] = mapped_column(Id)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+    updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
+
+    history: Mapped[list["OrderChange"]] = relationship(order_by="OrderChange.id", back_populates="order")
+
+    @property
+    def total(self) -> Money:
+        return Money(amount_minor=self.total_minor, currency=self.currency)
+
+    def placed(self) -> None:
+        """First state: priced orders wait for their money."""
+        paid = self.total_minor == 0
+        self.state = OrderState.ACKNOWLEDGED if paid else OrderState.PENDING_PAYMENT
+        self.note("placed")
+
+    def acknowledge(self, payment_id: str) -> None:
+        self._move(OrderState.ACKNOWLEDGED, "paid", {OrderState.PENDING_PAYMENT})
+        self.payment_id = payment_id
+
+    def start(self) -> None:
+        """The network is told now. Safe to repeat."""
+        if self.state is not OrderState.IN_PROGRESS:
+            self._move(OrderState.IN_PROGRESS, "activation_started", {OrderState.ACKNOWLEDGED})
+
+    def complete(self) -> None:
+        self._move(OrderState.COMPLETED, "activated", {OrderState.IN_PROGRESS})
+
+    def fail(self, reason: str) -> None:
+        self._move(OrderState.FAILED, reason, {OrderState.ACKNOWLEDGED, OrderState.IN_PROGRESS})
+
+    def expire(self) -> None:
+        self._move(OrderState.EXPIRED, "expired", {OrderState.PENDING_PAYMENT})
+
+    def cancel(self, reason: str) -> None:
+        """Raises OrderNotCancellable once the network has been told."""
+        if self.state not in (OrderState.PENDING_PAYMENT, OrderState.ACKNOWLEDGED):
+            raise OrderNotCancellable(f"The order is {self.state.value}")
+        self.state = OrderState.CANCELLED
+        self.note(reason)
+
+    def note(self, reason: str, *, actor_id: str | None = None) -> None:
+        """Keep in the history that something happened, in the state that the order is in."""
+        self.history.append(OrderChange(state=self.state, reason=reason[:200], actor_id=actor_id))
+
+    def _move(self, to: OrderState, reason: str, allowed: set[OrderState]) -> None:
+        if self.state not in allowed:
+            raise WrongState(f"order {self.id}: {self.state.value} to {to.value}")
+        self.state = to
+        self.note(reason)
+
+
+class OrderChange(Base):
+    """A line of an order's history: the state from then on, and why. Rows are only ever added."""
+
+    __tablename__ = "order_changes"
+    __table_args__ = (Index("ix_order_changes_order_id_id", "order_id", "id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new_id)
+    order_id: Mapped[str] = mapped_column(ForeignKey("orders.id"))
+    state: Mapped[OrderState] = mapped_column(enum_column(OrderState))
+    reason: Mapped[str] = mapped_column(String(200))
+    actor_id: Mapped[str | None] = mapped_column(Id)
+    at: Mapped[datetime] = mapped_column(default=clock.now)
+
+    order: Mapped[Order] = relationship(back_populates="history")
