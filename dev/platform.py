@@ -1,6 +1,7 @@
 """The platform's processes on this machine: their order, their commands, and when they count as started."""
 
 import asyncio
+import re
 import shutil
 import sys
 import time
@@ -16,6 +17,7 @@ from dev.terminal import Trouble, say
 START_WITHIN = 90.0  # seconds; a cold disk and two cores included
 STOP_WITHIN = 10.0
 BROKER = ("rabbitmq", "epmd")
+EXCEPTION = re.compile(r"[\w.]*\w(Error|Exception): ")
 
 
 class Platform:
@@ -145,7 +147,7 @@ class Platform:
         late = await self.supervisor.wait_ready(START_WITHIN)
         if late:
             log = self.layout.home.log / f"{late[0]}.log"
-            raise Trouble(f"{', '.join(late)} did not become ready: {last_line(log)} ({log})")
+            raise Trouble(f"{', '.join(late)} did not become ready: {reason(log)} ({log})")
 
     async def _wait_healthy(self) -> None:
         """Wait for the workers too, which have no port: each service tells of its own in /health."""
@@ -194,7 +196,7 @@ async def migrate(layout: Layout, services: Sequence[str]) -> None:
             log = layout.home.log / f"{service}-migrate.log"
             log.write_bytes(output)
             if process.returncode != 0:
-                raise Trouble(f"the migration of {service} failed: {last_line(log)} ({log})")
+                raise Trouble(f"the migration of {service} failed: {reason(log)} ({log})")
 
     outcomes = await asyncio.gather(*(one(service) for service in services), return_exceptions=True)
     for outcome in outcomes:
@@ -223,7 +225,8 @@ def answers(port: int, path: str, statuses: set[int]) -> Check:
     return check
 
 
-def last_line(log: Path) -> str:
-    """The last thing a program said, for a message."""
+def reason(log: Path) -> str:
+    """Why a program ended, as far as it said so: the last exception it names, else the last thing it said."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1].strip()[:300] if lines else "it said nothing"
+    named = [line for line in lines if EXCEPTION.match(line)]
+    return (named or lines or ["it said nothing"])[-1].strip()[:300]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dev.environment import Layout
+from dev.platform import reason
 from dev.terminal import Trouble
 
 
@@ -43,3 +44,21 @@ def test_further_chat_processes_get_ports_of_their_own() -> None:
     assert layout.upstreams("chat")[0] == 3006
     assert len(set(layout.upstreams("chat"))) == 3
     assert layout.upstreams("auth") == (3001,)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Traceback\nImportError: no name X\n\nError: No such command 'db'.\n", "ImportError: no name X"),
+        (
+            "common.settings.SettingsError: BILLING_PORT is not set\n",
+            "common.settings.SettingsError: BILLING_PORT is not set",
+        ),
+        ("working\nstopping\n", "stopping"),
+        ("", "it said nothing"),
+    ],
+)
+def test_the_reason_of_an_end_is_what_the_program_named(tmp_path: Path, said: str, shown: str) -> None:
+    log = tmp_path / "x.log"
+    log.write_text(said)
+    assert reason(log) == shown
