@@ -5,11 +5,18 @@ import os
 from flask import Flask
 from flask_jwt_extended import JWTManager
 
+from auth.clients import Clients
 from auth.commands import register_commands
 from auth.config import Settings
+from auth.documents import DocumentStore
 from auth.errors import ERRORS
-from auth.keys import KeyRing
+from auth.keys import open_keys
+from auth.limits import Limiter
+from auth.parts import Parts
+from auth.passwords import Hashing
 from auth.routes import routes
+from auth.vault import Vault
+from auth.webauthn_ceremony import RelyingParty
 from common.identity import AUDIENCE, ISSUER
 from common.web import create_web_app
 
@@ -17,7 +24,7 @@ from common.web import create_web_app
 def create_app(settings: Settings | None = None) -> Flask:
     """The Flask application of auth; settings come from the environment when not given."""
     settings = settings or Settings.from_env(os.environ)
-    keys = KeyRing(settings.keys_dir)
+    keys = open_keys(settings)
     app = create_web_app(
         settings,
         "auth",
@@ -25,11 +32,21 @@ def create_app(settings: Settings | None = None) -> Flask:
         routes=routes,
         errors=ERRORS,
         title="Sri-Care auth",
-        description="Accounts, sessions and identity.",
+        description="Accounts, sessions, identity, and the platform's audit trail.",
         key_source=keys.jwks,
     )
     app.config.update(JWT_ALGORITHM="RS256", JWT_ENCODE_ISSUER=ISSUER, JWT_ENCODE_AUDIENCE=AUDIENCE)
-    app.extensions["sricare_keys"] = keys
+    vault = Vault(keys.secret)
+    app.extensions["sricare_auth"] = Parts(
+        settings=settings,
+        keys=keys,
+        vault=vault,
+        hashing=Hashing(settings),
+        limiter=Limiter(settings),
+        clients=Clients(settings),
+        relying_party=RelyingParty(settings),
+        documents=DocumentStore(settings.folder("kyc"), vault),
+    )
     JWTManager(app).encode_key_loader(lambda _identity: keys.signing_key().private)
     register_commands(app)
     return app

@@ -2,12 +2,12 @@
 
 from sqlalchemy.orm import Session
 
-from auth import use_cases
+from auth.use_cases.audit import record_event
 from common.messaging import Event
 
 
 def on_any_event(session: Session, event: Event) -> None:
-    use_cases.record_audit(session, event)
+    record_event(session, event)
 
 
 AUDIT_HANDLERS = {"#": on_any_event}

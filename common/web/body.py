@@ -31,13 +31,17 @@ def read_body(model: type[M]) -> M:
 
 
 def read_form(model: type[M], files: str) -> M:
-    """The text fields of a multipart body as `model`; the uploads named `files` stay in `request.files`.
+    """The text fields of a multipart body as `model`; the uploads named `files` (with or without `[]`) stay in
+    `request.files`.
 
     Raises UnsupportedMediaType or ValidationFailed (an unknown or repeated field, an upload by another name).
     """
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType("The body must be multipart/form-data")
-    unknown = [{"field": name, "message": "unknown upload"} for name in request.files if name != files]
+    bare = files.removesuffix("[]")
+    unknown = [
+        {"field": name, "message": "unknown upload"} for name in request.files if name not in (files, bare)
+    ]
     if unknown:
         raise ValidationFailed(errors=unknown)
     return _read_strings(model, request.form, "form")

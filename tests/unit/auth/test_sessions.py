@@ -1,10 +1,15 @@
 """Registration, sign-in and the life of a session."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.support.eventually import eventually
 from tests.support.services import emitted
 
 NIMALI = {"phone": "0771234567", "password": "correct horse", "name": "Nimali"}
+LOGIN = {"phone": NIMALI["phone"], "password": NIMALI["password"]}
 
 
 def register(client: FlaskClient, **changes: str) -> dict:
@@ -60,3 +65,72 @@ def test_a_customer_cannot_give_itself_a_role(client: FlaskClient) -> None:
     answer = client.patch("/api/auth/me", json={"roles": ["admin"]}, headers=headers)
     assert answer.status_code == 422
     assert client.get("/api/auth/me", headers=headers).json["roles"] == ["customer"]
+
+
+def test_ten_clients_with_one_refresh_token_get_one_successor_or_end_the_session(
+    client: FlaskClient, app: Flask
+) -> None:
+    first = register(client)["refresh_token"]
+    with ThreadPoolExecutor(10) as threads:
+        same = list(threads.map(lambda _: _refresh(app, first, "one device"), range(10)))
+    assert {answer.status_code for answer in same} == {200}
+    assert len({answer.json["refresh_token"] for answer in same}) == 1
+
+    successor = same[0].json["refresh_token"]
+    with ThreadPoolExecutor(10) as threads:
+        many = list(threads.map(lambda n: _refresh(app, successor, f"device {n}"), range(10)))
+    assert sum(answer.status_code == 200 for answer in many) == 1
+    assert len(emitted("session.revoked")) == 1
+    winner = next(answer for answer in many if answer.status_code == 200)
+    assert _refresh(app, winner.json["refresh_token"], "anyone").status_code == 401
+
+
+def _refresh(app: Flask, token: str, agent: str):
+    return app.test_client().post(
+        "/api/auth/refresh", json={"refresh_token": token}, headers={"User-Agent": agent}
+    )
+
+
+def test_sessions_are_listed_and_ended_one_by_one_or_all(client: FlaskClient) -> None:
+    one, two = register(client), client.post("/api/auth/login", json=LOGIN).json
+    headers = {"Authorization": f"Bearer {one['access_token']}"}
+    items = client.get("/api/auth/sessions", headers=headers).json["items"]
+    assert len(items) == 2
+    assert client.delete(f"/api/auth/sessions/{items[0]['id']}", headers=headers).status_code == 204
+    assert client.delete(f"/api/auth/sessions/{items[0]['id']}", headers=headers).status_code == 404
+    assert client.post("/api/auth/refresh", json={"refresh_token": two["refresh_token"]}).status_code == 401
+    assert client.post("/api/auth/logout-all", headers=headers).status_code == 204
+    assert len(emitted("session.revoked")) == 2
+    assert client.post("/api/auth/refresh", json={"refresh_token": one["refresh_token"]}).status_code == 401
+
+
+def test_another_users_session_is_not_there(client: FlaskClient) -> None:
+    mine = register(client)
+    other = register(client, phone="0772222222")
+    headers = {"Authorization": f"Bearer {mine['access_token']}"}
+    theirs = {"Authorization": f"Bearer {other['access_token']}"}
+    session_id = client.get("/api/auth/sessions", headers=theirs).json["items"][0]["id"]
+    assert client.delete(f"/api/auth/sessions/{session_id}", headers=headers).status_code == 404
+
+
+def test_a_closed_account_cannot_sign_in_and_its_tokens_are_dead(client: FlaskClient) -> None:
+    me = register(client)
+    headers = {"Authorization": f"Bearer {me['access_token']}"}
+    assert client.delete("/api/auth/me", headers=headers).status_code == 204
+    assert client.post("/api/auth/login", json=LOGIN).json["code"] == "invalid_credentials"
+    assert client.post("/api/auth/refresh", json={"refresh_token": me["refresh_token"]}).status_code == 401
+    assert len(emitted("user.deactivated")) == 1
+    eventually(lambda: client.get("/api/auth/me", headers=headers).status_code == 401, within=2)
+
+
+def test_a_new_email_address_is_unverified_and_belongs_to_one_account(client: FlaskClient) -> None:
+    me, other = register(client), register(client, phone="0772222222", email="taken@example.lk")
+    headers = {"Authorization": f"Bearer {me['access_token']}"}
+    taken = client.patch("/api/auth/me", json={"email": "TAKEN@example.lk"}, headers=headers)
+    assert (taken.status_code, taken.json["code"]) == (409, "email_already_registered")
+    changed = client.patch(
+        "/api/auth/me", json={"email": "new@example.lk", "language": "ta"}, headers=headers
+    )
+    assert (changed.json["email"], changed.json["email_verified"]) == ("new@example.lk", False)
+    assert emitted("user.updated")[-1].data["changed"] == ["email", "language"]
+    assert other["user"]["email"] == "taken@example.lk"

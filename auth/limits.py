@@ -1,0 +1,196 @@
+"""Limits on attempts, counted for all processes together: in Redis when there is one, else in auth's database.
+
+When Redis goes away the database counts on, from nothing: a little mercy once, rather than nobody being let in.
+Subjects (numbers, addresses) are hashed before they are kept.
+"""
+
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol, TypeVar
+
+import redis
+from sqlalchemy import delete, select, update
+
+from auth.config import Settings
+from auth.errors import TooManyAttempts
+from auth.models import Attempts
+from common import clock
+from common.db import rerun_lost_race, transaction
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_REDIS_AGAIN_AFTER_S = 5.0
+_PRUNED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Limit:
+    """So many attempts are free; each one from the last free one on makes the next wait, longer each time.
+
+    With `first_s` 0 nobody waits but until the count is forgotten: a plain number per period. `forget_s` runs from
+    the last attempt that was let through, or, for a plain number, from the first.
+    """
+
+    name: str
+    free: int
+    forget_s: int
+    first_s: int = 0
+    longest_s: int = 0
+
+    def delay_s(self, count: int) -> int:
+        """How long the next attempt waits after the `count`th."""
+        if count < self.free:
+            return 0
+        if not self.first_s:
+            return self.forget_s
+        return int(min(self.longest_s, self.first_s * 2 ** min(count - self.free, 30)))
+
+
+Claim = tuple[Limit, str]
+"""A limit and the number, address or user that it is about."""
+
+
+class Store(Protocol):
+    """Counts. Keys are hashed already."""
+
+    def take(self, claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
+        """Count an attempt under each key in turn, up to the first that refuses. Returns the seconds to wait (0: let
+        through) and the count under the last key."""
+
+    def settle(self, clear: Sequence[str], give_back: Sequence[str]) -> None:
+        """Forget all attempts under some keys; one attempt less under others."""
+
+
+class Limiter:
+    """What routes ask before they try something. Each attempt is counted before it is made, so that any number of
+    them at once get no more tries than one after the other."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._database: Store = DatabaseStore()
+        self._redis: Store | None = RedisStore(settings.redis_url) if settings.redis_url else None
+        self._redis_again_at = 0.0
+
+    def admit(self, *claims: Claim) -> int:
+        """Count an attempt. Raises TooManyAttempts. Returns the count of the last claim."""
+        keyed = [(limit, _key(limit, subject)) for limit, subject in claims]
+        wait_s, count = self._in_redis(lambda store: store.take(keyed)) or self._database.take(keyed)
+        if wait_s > 0:
+            raise TooManyAttempts(retry_after=math.ceil(wait_s))
+        return count
+
+    def settle(self, *, clear: Sequence[Claim] = (), give_back: Sequence[Claim] = ()) -> None:
+        """After a success: forget all attempts under some claims; others get the last one back."""
+        keys = [_key(*claim) for claim in clear], [_key(*claim) for claim in give_back]
+
+        def settle(store: Store) -> bool:
+            store.settle(*keys)
+            return True
+
+        if self._in_redis(settle) is None:
+            self._database.settle(*keys)
+
+    def _in_redis(self, work: Callable[[Store], T]) -> T | None:
+        if self._redis is None or time.monotonic() < self._redis_again_at:
+            return None
+        try:
+            return work(self._redis)
+        except redis.RedisError as error:
+            log.warning("limits are counted in the database: Redis fails (%s)", type(error).__name__)
+            self._redis_again_at = time.monotonic() + _REDIS_AGAIN_AFTER_S
+            return None
+
+
+def _key(limit: Limit, subject: str) -> str:
+    return f"{limit.name}:{hashlib.sha256(subject.encode()).hexdigest()[:40]}"
+
+
+class DatabaseStore:
+    """Counts in the table `attempts`, each call in a transaction of its own."""
+
+    def take(self, claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
+        return rerun_lost_race(_take)(claims)
+
+    def settle(self, clear: Sequence[str], give_back: Sequence[str]) -> None:
+        with transaction() as session:
+            session.execute(
+                update(Attempts)
+                .where(Attempts.key.in_(give_back), Attempts.count > 0)
+                .values(count=Attempts.count - 1)
+            )
+            session.execute(delete(Attempts).where(Attempts.key.in_(clear)))
+
+
+def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
+    now, count = clock.now(), 0
+    with transaction() as session:
+        for limit, key in claims:
+            row = session.get(Attempts, key, with_for_update=True)
+            forget_at = now + timedelta(seconds=limit.forget_s)
+            if row is None:
+                row = Attempts(key=key, count=0, expires_at=forget_at)
+                session.add(row)
+            elif row.expires_at <= now:
+                row.count, row.blocked_until, row.expires_at = 0, None, forget_at
+            if row.blocked_until is not None and row.blocked_until > now:
+                return (row.blocked_until - now).total_seconds(), row.count
+            row.count = count = row.count + 1
+            delay_s = limit.delay_s(row.count)
+            if not limit.first_s and delay_s:
+                row.blocked_until = row.expires_at
+            elif limit.first_s:
+                row.expires_at = forget_at
+                row.blocked_until = now + timedelta(seconds=delay_s) if delay_s else None
+    return 0.0, count
+
+
+def prune() -> bool:
+    """Delete a batch of forgotten attempts; whether there may be more."""
+    with transaction() as session:
+        old = select(Attempts.key).where(Attempts.expires_at < clock.now()).limit(_PRUNED_AT_ONCE)
+        keys = session.scalars(old).all()
+        session.execute(delete(Attempts).where(Attempts.key.in_(keys)))
+    return len(keys) == _PRUNED_AT_ONCE
+
+
+class RedisStore:
+    """Counts in Redis. A delayed attempt must win the key `…:blocked` (SET NX): one of many at once does."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)
+
+    def take(self, claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
+        count = 0
+        for limit, key in claims:
+            name, blocked = f"auth:{key}", f"auth:{key}:blocked"
+            left_ms = int(self._redis.pttl(blocked))
+            if left_ms > 0:
+                return left_ms / 1000, count
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.set(name, 0, ex=limit.forget_s, nx=True)
+                pipe.incr(name)
+                if limit.first_s:
+                    pipe.expire(name, limit.forget_s)
+                pipe.pttl(name)
+                answers = pipe.execute()
+            count, life_ms = answers[1], answers[-1]
+            delay_s = limit.delay_s(count)
+            if not delay_s:
+                continue
+            delay_ms = delay_s * 1000 if limit.first_s else life_ms
+            if not self._redis.set(blocked, 1, px=max(1, delay_ms), nx=True):
+                return max(1.0, int(self._redis.pttl(blocked)) / 1000), count
+        return 0.0, count
+
+    def settle(self, clear: Sequence[str], give_back: Sequence[str]) -> None:
+        for key in give_back:
+            if int(self._redis.decr(f"auth:{key}")) < 0:
+                self._redis.delete(f"auth:{key}")
+        if clear:
+            self._redis.delete(*(f"auth:{key}{end}" for key in clear for end in ("", ":blocked")))

@@ -1,0 +1,19 @@
+"""Counters of attempts, shared by all processes and kept over restarts."""
+
+from datetime import datetime
+
+from sqlalchemy import Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth.models.base import Base
+
+
+class Attempts(Base):
+    """How often something was tried; `key` holds a hash, never the number or address itself."""
+
+    __tablename__ = "attempts"
+
+    key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    count: Mapped[int] = mapped_column(Integer)
+    blocked_until: Mapped[datetime | None]
+    expires_at: Mapped[datetime] = mapped_column(index=True)

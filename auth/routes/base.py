@@ -1,0 +1,143 @@
+"""What the routes of auth share: the blueprint, who asks, limits, sign-in."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Blueprint, request
+from flask_jwt_extended import create_access_token
+from sqlalchemy.orm import Session
+
+from auth.errors import NotWhileActing
+from auth.limits import Claim, Limit
+from auth.models import User
+from auth.parts import parts
+from auth.schemas import TokensOut, UserOut
+from auth.use_cases.audit import Client
+from auth.use_cases.sessions import note_login, start_session
+from common import clock, context, ids
+from common.identity import Identity, identity
+
+routes = Blueprint("auth", __name__)
+
+
+def client() -> Client:
+    """Where the current request comes from."""
+    address = parts().clients.address(request)
+    agent = context.actor_id.get() or None
+    return Client(ip=address, user_agent=request.headers.get("User-Agent", ""), actor_id=agent)
+
+
+def staff() -> Client:
+    """The current request's client, as the member of staff who is signed in."""
+    found = client()
+    return Client(found.ip, found.user_agent, actor_id=identity().user_id)
+
+
+def own() -> Identity:
+    """The caller, for what no agent may do in a customer's place. Raises NotWhileActing."""
+    who = identity()
+    if who.actor_id is not None:
+        raise NotWhileActing()
+    return who
+
+
+def per_minute(who: Client) -> Claim:
+    """Sign-ins, registrations, codes and resets of one address in a minute."""
+    return Limit("ip", free=parts().settings.per_ip("ip_per_minute"), forget_s=60), who.ip
+
+
+def ip_failures(who: Client) -> Claim:
+    """Failed sign-ins of one address, whosever account they were for."""
+    settings = parts().settings
+    limit = Limit(
+        "ip-failures",
+        free=settings.per_ip("ip_free_failures"),
+        forget_s=settings.ip_forget_s,
+        first_s=settings.login_first_delay_s,
+        longest_s=settings.login_longest_delay_s,
+    )
+    return limit, who.ip
+
+
+def tries(name: str, subject: str) -> Claim:
+    """Attempts at one account: a few are free, then each waits longer than the one before."""
+    settings = parts().settings
+    limit = Limit(
+        name,
+        free=settings.login_free_attempts,
+        forget_s=settings.login_forget_s,
+        first_s=settings.login_first_delay_s,
+        longest_s=settings.login_longest_delay_s,
+    )
+    return limit, subject
+
+
+def codes_to(purpose: str, target: str) -> tuple[Claim, Claim]:
+    """Codes to one number or address: one a minute for each purpose, so many a day for all."""
+    settings = parts().settings
+    pause = settings.code_every_s
+    minute = Limit("code-minute", free=1, forget_s=pause, first_s=pause, longest_s=pause)
+    day = Limit("code-day", free=settings.codes_per_day, forget_s=86400)
+    return (minute, f"{purpose} {target}"), (day, target)
+
+
+def access_token(user_id: str, roles: list[str], session_id: str, **claims: Any) -> str:
+    token: str = create_access_token(
+        identity=user_id,
+        additional_claims={"roles": roles, "sid": session_id, **claims},
+        additional_headers={"kid": parts().keys.signing_key().kid},
+        expires_delta=timedelta(seconds=parts().settings.access_token_s),
+    )
+    return token
+
+
+def tokens_out(user: User, access: str, refresh: str) -> TokensOut:
+    return TokensOut(
+        user=UserOut.of(user),
+        access_token=access,
+        refresh_token=refresh,
+        expires_in=parts().settings.access_token_s,
+    )
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """The tokens of a session that is about to start: signing takes time, so it is done before the transaction."""
+
+    session_id: str
+    access: str
+    refresh: str
+
+    @classmethod
+    def of(cls, user_id: str, roles: list[str]) -> "SignIn":
+        session_id = ids.new_id()
+        return cls(session_id, access_token(user_id, roles, session_id), secrets.token_urlsafe(32))
+
+    def start(self, session: Session, user: User, who: Client) -> TokensOut:
+        start_session(
+            session,
+            session_id=self.session_id,
+            user_id=user.id,
+            refresh_token=self.refresh,
+            life=timedelta(seconds=parts().settings.refresh_token_s),
+            client=who,
+        )
+        return tokens_out(user, self.access, self.refresh)
+
+    def start_noted(
+        self, session: Session, user: User, who: Client, *, method: str, new_hash: str | None = None
+    ) -> TokensOut:
+        """Start the session and keep the sign-in in the audit trail."""
+        answer = self.start(session, user, who)
+        note_login(session, user, method=method, new_hash=new_hash, client=who)
+        return answer
+
+
+def locked_until(count: int) -> datetime | None:
+    """When a lockout that began with this attempt ends; None when it was not the one that began it."""
+    settings = parts().settings
+    if count != settings.login_free_attempts:
+        return None
+    return clock.now() + timedelta(seconds=settings.login_first_delay_s)

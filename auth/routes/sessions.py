@@ -1,0 +1,195 @@
+"""Sign-in, refresh, sign-out, sessions, keys."""
+
+import secrets
+from datetime import timedelta
+
+from flask import Response
+
+from auth import queries
+from auth.errors import (
+    InvalidCredentials,
+    InvalidMfaCode,
+    InvalidMfaToken,
+    InvalidRefreshToken,
+    NotWhileActing,
+    RefreshTokenReused,
+    TooManyAttempts,
+)
+from auth.keys import successor
+from auth.models import User
+from auth.parts import parts
+from auth.routes.base import (
+    SignIn,
+    access_token,
+    client,
+    ip_failures,
+    locked_until,
+    own,
+    per_minute,
+    routes,
+    tokens_out,
+    tries,
+)
+from auth.schemas import (
+    JwksOut,
+    LoginIn,
+    LoginOut,
+    MfaLoginIn,
+    MfaRequiredOut,
+    RefreshIn,
+    SessionOut,
+    TokensOut,
+)
+from auth.use_cases import mfa, sessions
+from auth.use_cases.audit import Client, raise_alert
+from common.db import PageQuery, reading, transaction
+from common.errors import NotFound, ServiceUnavailable
+from common.identity import identity
+from common.web import operation, reply, reply_page
+
+
+@routes.post("/login")
+@operation(
+    "Sign in with a password",
+    body=LoginIn,
+    returns={200: LoginOut},
+    roles=None,
+    raises=(InvalidCredentials, TooManyAttempts),
+)
+def post_login(body: LoginIn) -> Response:
+    """Answer and time are the same whether or not there is such an account."""
+    who, limiter, hashing = client(), parts().limiter, parts().hashing
+    failures, attempts = ip_failures(who), tries("login", body.identifier)
+    count = limiter.admit(per_minute(who), failures, attempts)
+    with reading() as session:
+        user = queries.find_login(session, phone=body.phone, email=body.email)
+        second_factor = user is not None and queries.needs_second_factor(session, user.id)
+    try:
+        right = hashing.verify(body.password, user.password_hash if user and user.active else None)
+    except ServiceUnavailable:
+        limiter.settle(give_back=[failures, attempts])
+        raise
+    if user is None or not right:
+        _fail(user, body.identifier, who, count)
+        raise InvalidCredentials()
+    limiter.settle(clear=[attempts], give_back=[failures])
+    if second_factor:
+        return _ask_for_second_factor(user)
+    new_hash = hashing.hash(body.password) if hashing.outdated(user.password_hash) else None
+    sign_in = SignIn.of(user.id, user.roles)
+    with transaction() as session:
+        return reply(sign_in.start_noted(session, user, who, method="password", new_hash=new_hash))
+
+
+def _fail(user: User | None, identifier: str, who: Client, count: int) -> None:
+    """Keep it; when one address fails at the most accounts that it may, have somebody look."""
+    settings = parts().settings
+    until = locked_until(count)
+    with transaction() as session:
+        if until is not None:
+            data = {"identifier": f"…{identifier[-3:]}", "failures": settings.login_free_attempts}
+            raise_alert(session, "many_failed_logins", user_id=user.id if user else "", client=who, data=data)
+        sessions.note_failed_login(session, user, identifier=identifier, client=who, locked_until=until)
+
+
+def _ask_for_second_factor(user: User) -> Response:
+    token = secrets.token_urlsafe(32)
+    with transaction() as session:
+        mfa.begin_challenge(session, user_id=user.id, token=token)
+        return reply(MfaRequiredOut(mfa_token=token, methods=["totp", "recovery_code"]))
+
+
+@routes.post("/login/mfa")
+@operation(
+    "Finish a sign-in with the second factor",
+    body=MfaLoginIn,
+    returns={200: TokensOut},
+    roles=None,
+    raises=(InvalidMfaToken, InvalidMfaCode, TooManyAttempts),
+)
+def post_login_mfa(body: MfaLoginIn) -> Response:
+    who, limiter = client(), parts().limiter
+    limiter.admit(per_minute(who))
+    with reading() as session:
+        user_id = queries.challenged_user(session, sessions.hash_token(body.mfa_token))
+        if user_id is None:
+            raise InvalidMfaToken()
+        roles = queries.get_user(session, user_id).roles
+    attempts = tries("mfa", user_id)
+    limiter.admit(attempts)
+    sign_in = SignIn.of(user_id, roles)
+    with transaction() as session:
+        user = mfa.answer_challenge(session, parts().vault, token=body.mfa_token, code=body.code)
+        if user is not None:
+            answer = reply(sign_in.start_noted(session, user, who, method="password+totp"))
+        else:
+            sessions.note_failed_factor(session, user_id=user_id, client=who)
+    if user is None:
+        raise InvalidMfaCode()
+    limiter.settle(clear=[attempts])
+    return answer
+
+
+@routes.post("/refresh")
+@operation(
+    "Exchange the refresh token",
+    body=RefreshIn,
+    returns={200: TokensOut},
+    roles=None,
+    raises=(InvalidRefreshToken, RefreshTokenReused),
+)
+def post_refresh(body: RefreshIn) -> Response:
+    settings = parts().settings
+    fresh = successor(parts().keys.secret, body.refresh_token)
+    with transaction() as session:
+        found = sessions.rotate_refresh_token(
+            session,
+            presented=body.refresh_token,
+            successor=fresh,
+            grace=timedelta(seconds=settings.refresh_grace_s),
+            life=timedelta(seconds=settings.refresh_token_s),
+            client=client(),
+        )
+        user = found.user
+    sessions.refuse_reuse(found)
+    return reply(tokens_out(user, access_token(user.id, user.roles, found.id), fresh))
+
+
+@routes.post("/logout")
+@operation("End this session", returns={204: None}, raises=(NotWhileActing,))
+def post_logout() -> Response:
+    who = own()
+    with transaction() as session:
+        sessions.end_session_of(session, user_id=who.user_id, session_id=who.session_id, reason="logout")
+        return reply(None, 204)
+
+
+@routes.post("/logout-all")
+@operation("End all sessions", returns={204: None}, raises=(NotWhileActing,))
+def post_logout_all() -> Response:
+    user_id = own().user_id
+    with transaction() as session:
+        sessions.end_all_sessions(session, user_id=user_id, reason="logout_all")
+        return reply(None, 204)
+
+
+@routes.get("/sessions")
+@operation("List live sessions", query=PageQuery, returns={200: SessionOut}, page=True)
+def list_sessions(query: PageQuery) -> Response:
+    with reading() as session:
+        return reply_page(queries.list_sessions(session, identity().user_id, query), SessionOut)
+
+
+@routes.delete("/sessions/<id:session_id>")
+@operation("End one session", returns={204: None}, raises=(NotFound, NotWhileActing))
+def delete_session(session_id: str) -> Response:
+    user_id = own().user_id
+    with transaction() as session:
+        sessions.end_session_of(session, user_id=user_id, session_id=session_id, reason="ended_by_user")
+        return reply(None, 204)
+
+
+@routes.get("/.well-known/jwks.json")
+@operation("Public signing keys (RFC 7517)", returns={200: JwksOut}, roles=None)
+def get_jwks() -> Response:
+    return reply(parts().keys.jwks(), headers={"Cache-Control": "public, max-age=60"})

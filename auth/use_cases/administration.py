@@ -1,0 +1,67 @@
+"""What staff do: roles, (de)activation, reading customers, acting for one. Every act is audited."""
+
+from sqlalchemy.orm import Session
+
+from auth import events
+from auth.errors import OwnAccount
+from auth.models import Role, User
+from auth.use_cases.accounts import deactivate_user, lock_user
+from auth.use_cases.audit import Client, raise_alert, record_act
+from auth.use_cases.sessions import end_all_sessions
+from common.errors import Conflict, NotFound
+
+
+def change_user(
+    session: Session, *, user_id: str, roles: list[Role] | None, active: bool | None, admin: Client
+) -> User:
+    """Set roles and activity. Tokens with the old roles are refused everywhere. Raises NotFound, OwnAccount."""
+    if user_id == admin.actor_id and (active is False or (roles is not None and Role.ADMIN not in roles)):
+        raise OwnAccount()
+    user = lock_user(session, user_id)
+    before, was_active = list(user.roles), user.active
+    changed = []
+    if active is False and user.active:
+        deactivate_user(session, user_id=user_id, reason="deactivated_by_admin")
+    elif active and not user.active:
+        user.active = True
+        changed.append("active")
+    if roles is not None and sorted(role.value for role in roles) != sorted(user.roles):
+        user.roles = [role.value for role in roles]
+        changed.append("roles")
+        end_all_sessions(session, user_id=user_id, reason="roles_changed")
+    if changed:
+        session.add(events.user_updated(user, changed, roles=user.roles))
+    granted = sorted(set(user.roles) - set(before) - {Role.CUSTOMER.value})
+    if granted:
+        raise_alert(
+            session,
+            "role_granted",
+            user_id=user_id,
+            client=admin,
+            data={"roles": granted, "by": admin.actor_id},
+        )
+    data = {
+        "roles": {"before": before, "after": user.roles},
+        "active": {"before": was_active, "after": user.active},
+    }
+    record_act(session, "admin.user.changed", user_id=user_id, client=admin, data=data)
+    return user
+
+
+def note_read(session: Session, user: User, *, staff: Client, reads: int, alert_at: int) -> None:
+    """Keep that a member of staff looked a customer up; `reads` is their count of late."""
+    if reads == alert_at:
+        assert staff.actor_id is not None
+        raise_alert(session, "mass_reads", user_id=staff.actor_id, client=staff, data={"reads": reads})
+    record_act(session, "admin.user.read", user_id=user.id, client=staff)
+
+
+def act_for(session: Session, *, user_id: str, agent: Client) -> User:
+    """The customer whom an agent may act for now. Raises NotFound (also for staff), Conflict for a closed account."""
+    user = session.get(User, user_id)
+    if user is None or set(user.roles) != {Role.CUSTOMER.value}:
+        raise NotFound()
+    if not user.active:
+        raise Conflict("The account is closed")
+    record_act(session, "admin.acting.started", user_id=user_id, client=agent)
+    return user

@@ -1,0 +1,154 @@
+"""Keeping the audit trail: one chain for the platform's events and for auth's own acts that are not events."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from auth import events
+from auth.models import AuditArchive, AuditEntry, AuditHead
+from auth.models.audit import FIRST_HASH, chain_hash
+from common import clock, context, ids
+from common.db import reading
+from common.messaging import Event
+
+SECRET_FIELDS = frozenset({"code", "token", "link", "password"})
+_READ_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Client:
+    """Where a request comes from; `actor_id` is the member of staff behind it, if one is."""
+
+    ip: str
+    user_agent: str = ""
+    actor_id: str | None = None
+
+
+def record_event(session: Session, event: Event) -> None:
+    """Keep what an event says, without the secrets in it."""
+    _append(
+        session,
+        AuditEntry(
+            event_id=event.id,
+            action=event.type,
+            source=event.source,
+            user_id=event.subject,
+            actor_id=event.actor_id or None,
+            happened_at=event.time,
+            correlation_id=event.correlation_id,
+            data={name: value for name, value in event.data.items() if name not in SECRET_FIELDS},
+        ),
+    )
+
+
+def record_act(
+    session: Session, action: str, *, user_id: str, client: Client, data: dict[str, Any] | None = None
+) -> None:
+    """Keep an act that no event tells of. Call it last in a transaction: from here on others wait for its commit."""
+    act_id = ids.new_id()
+    _append(
+        session,
+        AuditEntry(
+            event_id=act_id,
+            action=action,
+            source="/auth",
+            user_id=user_id,
+            actor_id=client.actor_id,
+            ip=client.ip[:45],
+            happened_at=clock.now(),
+            correlation_id=context.correlation_id(),
+            data=data or {},
+        ),
+    )
+
+
+def raise_alert(
+    session: Session, pattern: str, *, user_id: str, client: Client, data: dict[str, Any]
+) -> None:
+    """Tell the platform of a pattern worth a look."""
+    session.add(events.audit_compliance_alert(pattern, user_id, client.ip, data))
+
+
+def _append(session: Session, entry: AuditEntry) -> None:
+    """Add a link. The head's row is held until commit, so that links stand in the order of their commits."""
+    head = session.get(AuditHead, 1, with_for_update=True, populate_existing=True)
+    assert head is not None, "the migrations make it"
+    entry.id, entry.recorded_at = ids.new_id(), clock.now()
+    entry.seq, entry.previous_hash = head.seq + 1, head.hash
+    entry.hash = chain_hash(entry.content())
+    head.seq, head.hash = entry.seq, entry.hash
+    session.add(entry)
+    session.flush()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the chain holds: `broken_at` is the first number where it does not."""
+
+    entries: int
+    first_seq: int
+    last_seq: int
+    last_hash: str
+    broken_at: int | None = None
+    reason: str | None = None
+
+
+def verify_chain() -> Verdict:
+    """Read the whole chain, from where the last archive ends to the head. Opens its own short reads: entries that are
+    added meanwhile are not looked at."""
+    with reading() as session:
+        head = session.get_one(AuditHead, 1)
+        archive = session.scalar(select(AuditArchive).order_by(AuditArchive.last_seq.desc()).limit(1))
+        loose = session.scalar(select(func.count()).select_from(AuditEntry).where(AuditEntry.seq.is_(None)))
+        expected_seq = archive.last_seq + 1 if archive else 1
+        previous = archive.last_hash if archive else FIRST_HASH
+        head_seq, head_hash = head.seq, head.hash
+    first, count = expected_seq, 0
+
+    def broken(seq: int, reason: str) -> Verdict:
+        return Verdict(count, first, head_seq, head_hash, seq, reason)
+
+    for entry in _entries(first, head_seq):
+        if entry.seq != expected_seq:
+            return broken(expected_seq, "an entry is missing")
+        if entry.previous_hash != previous:
+            return broken(expected_seq, "it does not follow the entry before")
+        if chain_hash(entry.content()) != entry.hash:
+            return broken(expected_seq, "it was changed")
+        previous, expected_seq, count = entry.hash, expected_seq + 1, count + 1
+    if expected_seq != head_seq + 1:
+        return broken(expected_seq, "entries are missing at the end")
+    if previous != head_hash:
+        return broken(head_seq, "the head is of another chain")
+    if loose:
+        return broken(head_seq, f"{loose} entries are outside the chain")
+    return Verdict(count, first, head_seq, head_hash)
+
+
+def _entries(first: int, last: int) -> Iterator[AuditEntry]:
+    after = first - 1
+    while True:
+        query = select(AuditEntry).where(AuditEntry.seq > after, AuditEntry.seq <= last)
+        with reading() as session:
+            found = session.scalars(query.order_by(AuditEntry.seq).limit(_READ_AT_ONCE)).all()
+        if not found:
+            return
+        yield from found
+        after = found[-1].seq or last
+
+
+def entries_before(session: Session, cutoff: datetime, limit: int) -> list[AuditEntry]:
+    """The oldest entries, up to the first that is not before `cutoff`, in the chain's order."""
+    found = session.scalars(
+        select(AuditEntry).where(AuditEntry.seq.is_not(None)).order_by(AuditEntry.seq).limit(limit)
+    ).all()
+    kept = []
+    for entry in found:
+        if entry.recorded_at >= cutoff:
+            break
+        kept.append(entry)
+    return kept

@@ -1,0 +1,122 @@
+"""Sessions: sign-in, rotation of refresh tokens, revocation."""
+
+import hashlib
+import hmac
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from auth import events
+from auth.errors import InvalidRefreshToken, RefreshTokenReused
+from auth.models import LoginSession, RefreshToken, User
+from auth.use_cases.audit import Client, record_act
+from common import clock
+from common.errors import NotFound
+from common.identity import revoke
+
+
+def hash_token(token: str) -> str:
+    """How a refresh token is kept: SHA-256 (the token itself has 256 random bits)."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def client_fingerprint(client: Client) -> str:
+    """Tells one client from another, for the grace of a lost answer."""
+    return hashlib.sha256(f"{client.user_agent}\n{client.ip}".encode()).hexdigest()
+
+
+def start_session(
+    session: Session, *, session_id: str, user_id: str, refresh_token: str, life: timedelta, client: Client
+) -> LoginSession:
+    """A new sign-in with its first refresh token."""
+    started = LoginSession(
+        id=session_id,
+        user_id=user_id,
+        client=client_fingerprint(client),
+        user_agent=client.user_agent[:300],
+        ip=client.ip,
+    )
+    session.add(started)
+    session.flush()
+    session.add(
+        RefreshToken(hash=hash_token(refresh_token), session_id=session_id, expires_at=clock.now() + life)
+    )
+    return started
+
+
+def note_failed_login(
+    session: Session, user: User | None, *, identifier: str, client: Client, locked_until: datetime | None
+) -> None:
+    """Keep a failed sign-in, whether or not there is such an account, and tell the owner of a lockout."""
+    if user is not None and user.active and locked_until is not None:
+        session.add(events.user_locked_out(user, locked_until, client.ip))
+    data = {"identifier": f"…{identifier[-3:]}", "locked": locked_until is not None}
+    record_act(session, "login.failed", user_id=user.id if user else "", client=client, data=data)
+
+
+def note_failed_factor(session: Session, *, user_id: str, client: Client) -> None:
+    """Keep a wrong second factor."""
+    record_act(session, "mfa.failed", user_id=user_id, client=client)
+
+
+def note_login(session: Session, user: User, *, method: str, new_hash: str | None, client: Client) -> None:
+    """Keep a sign-in; a hash made with today's parameters replaces the one that was verified."""
+    if new_hash is not None:
+        session.get_one(User, user.id, with_for_update=True).password_hash = new_hash
+    record_act(session, "login.succeeded", user_id=user.id, client=client, data={"method": method})
+
+
+def rotate_refresh_token(
+    session: Session, *, presented: str, successor: str, grace: timedelta, life: timedelta, client: Client
+) -> LoginSession:
+    """Exchange a refresh token for `successor`. Safe to repeat by the same client within the grace.
+
+    Raises InvalidRefreshToken. When a spent token comes back otherwise, the session is revoked and returned as such:
+    the caller commits that and refuses.
+    """
+    token = session.get(RefreshToken, hash_token(presented), with_for_update=True)
+    if token is None or token.expires_at <= clock.now():
+        raise InvalidRefreshToken()
+    found = session.get(LoginSession, token.session_id, with_for_update=True)
+    if found is None or found.revoked_at is not None or not found.user.active:
+        raise InvalidRefreshToken()
+    if token.spent_at is not None:
+        same_client = hmac.compare_digest(found.client, client_fingerprint(client))
+        if not (same_client and token.within_grace(grace)):
+            end_session(session, found, reason="refresh_token_reused")
+        return found
+    token.spent_at = clock.now()
+    found.last_used_at = clock.now()
+    found.client, found.user_agent, found.ip = client_fingerprint(client), client.user_agent[:300], client.ip
+    session.add(RefreshToken(hash=hash_token(successor), session_id=found.id, expires_at=clock.now() + life))
+    return found
+
+
+def refuse_reuse(found: LoginSession) -> None:
+    """Raises RefreshTokenReused when the rotation ended the session."""
+    if found.revoked_at is not None:
+        raise RefreshTokenReused()
+
+
+def end_session(session: Session, found: LoginSession, *, reason: str) -> None:
+    """Revoke a session here and, by event, everywhere. Safe to repeat."""
+    if found.revoke():
+        revoke(session, f"session:{found.id}", clock.now())
+        session.add(events.session_revoked(found, reason))
+
+
+def end_session_of(session: Session, *, user_id: str, session_id: str, reason: str) -> None:
+    """Revoke one session of a user. Raises NotFound for another's or an ended one."""
+    found = session.get(LoginSession, session_id, with_for_update=True)
+    if found is None or found.user_id != user_id or found.revoked_at is not None:
+        raise NotFound()
+    end_session(session, found, reason=reason)
+
+
+def end_all_sessions(session: Session, *, user_id: str, reason: str, but: str | None = None) -> None:
+    """Revoke every live session of a user, except one if it is named. Safe to repeat."""
+    live = select(LoginSession).where(LoginSession.user_id == user_id, LoginSession.revoked_at.is_(None))
+    for found in session.scalars(live.order_by(LoginSession.id).with_for_update()):
+        if found.id != but:
+            end_session(session, found, reason=reason)

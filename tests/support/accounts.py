@@ -1,0 +1,63 @@
+"""People with accounts, for auth's tests: registered through the API, with the codes that only messages tell."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask.testing import FlaskClient
+from sqlalchemy import update
+
+from auth.models import User
+from common.db import transaction
+from tests.support.services import emitted
+
+PASSWORD = "correct horse battery"
+NIMALI = {"phone": "0771234567", "password": PASSWORD, "name": "Nimali Perera"}
+
+
+@dataclass
+class Person:
+    """Someone signed in."""
+
+    id: str
+    phone: str
+    access: str
+    refresh: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.access}"}
+
+
+def person(answer: Any) -> Person:
+    """From the body of an answer with tokens."""
+    user = answer["user"]
+    return Person(user["id"], user["phone"], answer["access_token"], answer["refresh_token"])
+
+
+def register(client: FlaskClient, **changes: str) -> Person:
+    answer = client.post("/api/auth/register", json=NIMALI | changes)
+    assert answer.status_code == 201, answer.text
+    return person(answer.json)
+
+
+def login(client: FlaskClient, password: str = PASSWORD, phone: str = NIMALI["phone"], ip: str = "") -> Any:
+    headers = {"X-Forwarded-For": ip} if ip else {}
+    return client.post("/api/auth/login", json={"phone": phone, "password": password}, headers=headers)
+
+
+def staff(client: FlaskClient, role: str, phone: str = "0772000001") -> Person:
+    """A member of staff, signed in with the role."""
+    made = register(client, phone=phone, name=f"An {role}")
+    with transaction() as session:
+        session.execute(update(User).where(User.id == made.id).values(roles=[role]))
+    return person(login(client, phone=phone).json)
+
+
+def told(event_type: str) -> dict[str, Any]:
+    """The data of the newest event of a type, as the notification service gets it."""
+    return emitted(event_type)[-1].data
+
+
+def wrong(code: str) -> str:
+    """Another code."""
+    return f"{(int(code) + 1) % 10**6:06}"

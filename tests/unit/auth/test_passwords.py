@@ -1,0 +1,179 @@
+"""Passwords: what may be one, how it is hashed, changed and reset."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask.testing import FlaskClient
+
+from auth.config import Settings
+from auth.models import User
+from auth.parts import parts
+from auth.passwords import Hashing
+from common.db import reading
+from common.errors import ServiceUnavailable
+from tests.support.accounts import NIMALI, PASSWORD, login, register, told, wrong
+from tests.support.services import emitted
+
+NEW = "another good password"
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["password123", "PassWord123", "aaaaaaaaaaaa", "0771234567", "+94771234567", "077-123 4567",
+     "Nimali Perera", "nimaliperera", "nimali@example.lk", "nimali.p"],
+)  # fmt: skip
+def test_common_passwords_and_ones_own_name_number_and_address_are_refused(
+    client: FlaskClient, password: str
+) -> None:
+    email = "nimali.p@example.lk" if password == "nimali.p" else "nimali@example.lk"
+    answer = client.post("/api/auth/register", json=NIMALI | {"email": email, "password": password})
+    assert (answer.status_code, answer.json["code"]) == (422, "weak_password")
+    assert answer.json["errors"][0]["field"] == "password"
+    assert not emitted("user.created")
+
+
+def test_a_short_password_and_one_of_a_megabyte_are_refused_before_any_hashing(client: FlaskClient) -> None:
+    began = time.monotonic()
+    for password in ("seven77", "x" * 1_000_000):
+        answer = client.post("/api/auth/register", json=NIMALI | {"password": password})
+        assert answer.status_code in (413, 422)
+    assert time.monotonic() - began < 1
+
+
+def test_a_hash_made_with_lower_parameters_is_made_anew_at_sign_in(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weaker = parts().settings.model_copy(update={"hash_time_cost": 1})
+    strong = parts().hashing
+    monkeypatch.setitem(vars(parts()), "hashing", Hashing(weaker))
+    user_id = register(client).id
+    monkeypatch.undo()
+
+    def stored() -> str:
+        with reading() as session:
+            return session.get_one(User, user_id).password_hash
+
+    before = stored()
+    assert login(client).status_code == 200
+    assert strong.outdated(before)
+    assert not strong.outdated(stored())
+    assert login(client).status_code == 200
+
+
+def small_hashing(**changes: object) -> Hashing:
+    values = {"database_url": "sqlite:///x", "rabbitmq_url": "amqp://x", "keys_dir": "keys", "hash_slots": 1}
+    return Hashing(Settings.model_validate(values | changes))
+
+
+def test_only_so_many_requests_wait_for_a_hash_so_that_others_find_a_thread() -> None:
+    hashing, gate = small_hashing(web_threads=4), threading.Event()
+    with ThreadPoolExecutor(3) as threads:
+        waiting = [threads.submit(hashing._run, lambda: gate.wait(5)) for _ in range(2)]
+        time.sleep(0.1)
+        with pytest.raises(ServiceUnavailable) as refusal:
+            hashing.hash("one too many")
+        gate.set()
+        assert all(each.result() for each in waiting)
+    assert refusal.value.retry_after
+    assert hashing.verify("after that", hashing.hash("after that"))
+
+
+def test_nobody_waits_for_a_hash_longer_than_the_limit() -> None:
+    hashing, gate = small_hashing(web_threads=8, hash_wait_s=0.2), threading.Event()
+    hashing._pool.submit(gate.wait, 5)
+    began = time.monotonic()
+    with pytest.raises(ServiceUnavailable):
+        hashing.hash("too late")
+    assert time.monotonic() - began < 2
+    gate.set()
+
+
+def test_changing_the_password_needs_the_old_one_and_ends_the_other_sessions(client: FlaskClient) -> None:
+    me = register(client)
+    other = login(client).json
+    body = {"current_password": "not it at all", "new_password": NEW}
+    refused = client.post("/api/auth/password/change", json=body, headers=me.headers)
+    assert (refused.status_code, refused.json["code"]) == (401, "invalid_credentials")
+
+    body["current_password"] = PASSWORD
+    assert client.post("/api/auth/password/change", json=body, headers=me.headers).status_code == 204
+    assert client.get("/api/auth/me", headers=me.headers).status_code == 200
+    assert client.post("/api/auth/refresh", json={"refresh_token": me.refresh}).status_code == 200
+    dead = client.post("/api/auth/refresh", json={"refresh_token": other["refresh_token"]})
+    assert dead.status_code == 401
+    assert login(client).status_code == 401
+    assert login(client, NEW).status_code == 200
+    assert told("user.password.changed")["reason"] == "changed"
+    assert "password" not in str(emitted("user.password.changed")[0].data).replace("password.changed", "")
+
+
+def test_a_new_password_is_held_to_the_same_rules(client: FlaskClient) -> None:
+    me = register(client)
+    body = {"current_password": PASSWORD, "new_password": "nimali perera"}
+    answer = client.post("/api/auth/password/change", json=body, headers=me.headers)
+    assert (answer.json["code"], answer.json["errors"][0]["field"]) == ("weak_password", "new_password")
+    assert login(client).status_code == 200
+
+
+def forgot(client: FlaskClient, **who: str) -> int:
+    return client.post("/api/auth/password/forgot", json=who or {"phone": NIMALI["phone"]}).status_code
+
+
+def reset(client: FlaskClient, code: str, password: str = NEW, phone: str = NIMALI["phone"]):
+    body = {"phone": phone, "code": code, "new_password": password}
+    return client.post("/api/auth/password/reset", json=body)
+
+
+def test_a_forgotten_password_is_reset_by_the_code_and_every_session_ends(client: FlaskClient) -> None:
+    me = register(client)
+    login(client)
+    assert forgot(client) == 202
+    event = told("user.password.reset.requested")
+    assert (event["channel"], event["phone"]) == ("sms", "+94771234567")
+    assert reset(client, event["code"]).status_code == 204
+    assert len(emitted("session.revoked")) == 2
+    assert client.post("/api/auth/refresh", json={"refresh_token": me.refresh}).status_code == 401
+    assert login(client).status_code == 401
+    assert login(client, NEW).status_code == 200
+    assert told("user.password.changed")["reason"] == "reset"
+    assert reset(client, event["code"], "and yet another one").json["code"] == "invalid_code"
+
+
+def test_a_reset_by_email_goes_to_the_email_address(client: FlaskClient) -> None:
+    register(client, email="Nimali@Example.LK")
+    assert forgot(client, email="nimali@example.lk") == 202
+    event = told("user.password.reset.requested")
+    assert (event["channel"], event["email"], "phone" in event) == ("email", "nimali@example.lk", False)
+    body = {"email": "nimali@example.lk", "code": event["code"], "new_password": NEW}
+    assert client.post("/api/auth/password/reset", json=body).status_code == 204
+
+
+def test_forgot_and_reset_tell_nobody_who_has_an_account(client: FlaskClient) -> None:
+    register(client)
+    known = client.post("/api/auth/password/forgot", json={"phone": NIMALI["phone"]})
+    unknown = client.post("/api/auth/password/forgot", json={"phone": "0770000001"})
+    assert (known.status_code, known.data) == (unknown.status_code, unknown.data) == (202, known.data)
+    again = client.post("/api/auth/password/forgot", json={"phone": NIMALI["phone"]})
+    assert (again.status_code, again.data) == (202, known.data)
+    assert len(emitted("user.password.reset.requested")) == 1
+    code = wrong(told("user.password.reset.requested")["code"])
+    one, other = reset(client, code), reset(client, code, phone="0770000001")
+    assert one.status_code == other.status_code == 422
+    assert {**one.json, "request_id": ""} == {**other.json, "request_id": ""}
+
+
+def test_a_weak_new_password_does_not_spend_the_code(client: FlaskClient) -> None:
+    register(client)
+    forgot(client)
+    code = told("user.password.reset.requested")["code"]
+    assert reset(client, code, "nimali perera").json["code"] == "weak_password"
+    assert reset(client, code).status_code == 204
+
+
+def test_a_closed_account_gets_no_code(client: FlaskClient) -> None:
+    me = register(client)
+    client.delete("/api/auth/me", headers=me.headers)
+    assert forgot(client) == 202
+    assert not emitted("user.password.reset.requested")
