@@ -80,6 +80,7 @@ class Platform:
 
     def up(self) -> None:
         """Run `make up` on the broker and the data that are there; returns when it is ready."""
+        said_before = len(self.output())
         with self._output.open("ab") as output:
             self._up = subprocess.Popen(
                 [sys.executable, "-m", "dev.up", *self._options],
@@ -90,7 +91,7 @@ class Platform:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._wait_for_up()
+        self._wait_for_up(said_before)
 
     def down(self) -> None:
         """What Ctrl-C does; data and broker stay."""
@@ -188,9 +189,9 @@ class Platform:
         except httpx.TransportError:
             return False
 
-    def _wait_for_up(self) -> None:
+    def _wait_for_up(self, said_before: int) -> None:
         deadline = time.monotonic() + START_WITHIN
-        while "make down" not in self.output().rpartition("Sri-Care on this machine")[2]:
+        while "make down" not in self.output()[said_before:]:
             if self._up is None or self._up.poll() is not None or time.monotonic() > deadline:
                 raise PlatformFailed(self.output()[-2000:])
             time.sleep(0.1)
