@@ -28,6 +28,7 @@ class DunningRules:
     soft_bar_after: timedelta
     hard_bar_after: timedelta
     notice: timedelta
+    remind_before: timedelta
 
 
 class Settings(CommonSettings):
@@ -42,6 +43,15 @@ class Settings(CommonSettings):
         default=(),
         max_length=8,
         description='JSON, e.g. [{"code": "VAT", "name": "VAT", "rate_percent": "18"}]; none by default',
+    )
+    payment_days: int = Field(
+        default=21, ge=0, le=365, description="days from the issue of a billing run's invoice until it is due"
+    )
+    dunning_reminder_days: int = Field(
+        default=3,
+        ge=0,
+        le=365,
+        description="days before the due date on which the customer is reminded; 0: never",
     )
     dunning_soft_bar_days: int = Field(
         default=14, ge=0, le=3650, description="days past due until the soft bar (outgoing services)"
@@ -72,4 +82,5 @@ class Settings(CommonSettings):
             soft_bar_after=timedelta(days=self.dunning_soft_bar_days),
             hard_bar_after=timedelta(days=self.dunning_hard_bar_days),
             notice=timedelta(days=self.dunning_notice_days),
+            remind_before=timedelta(days=self.dunning_reminder_days),
         )

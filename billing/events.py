@@ -39,6 +39,11 @@ def invoice_paid(invoice: Invoice, payment_id: str | None) -> Outbox:
     )
 
 
+def invoice_reminder(invoice: Invoice) -> Outbox:
+    """It is due in a few days and not paid yet."""
+    return new_event("invoice.reminder", subject=invoice.user_id, data=_bill(invoice))
+
+
 def invoice_overdue(invoice: Invoice, *, bar_from: date) -> Outbox:
     """This is the notice: `bar_from` is the first day on which the service may be barred for it."""
     return new_event(

@@ -6,7 +6,21 @@ from functools import cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Integer, Select, String, and_, bindparam, func, or_, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
 from sqlalchemy.orm import Session
 
 from billing.models import (
@@ -62,6 +76,7 @@ _LISTED = select(
     _T.subtotal_minor,
     _T.total_minor,
     _T.paid_minor,
+    _T.credited_minor,
     type_coerce(_T.due_on, String),
     type_coerce(_T.issued_at, InstantText()),
     type_coerce(_T.paid_at, InstantText()),
@@ -120,7 +135,7 @@ def list_invoices(
 def _document(row: Any) -> dict[str, Any]:
     (
         invoice_id, number, user_id, account_number, state, period, currency, lines, tax_lines,
-        subtotal, total, paid, due_on, issued_at, paid_at,
+        subtotal, total, paid, credited, due_on, issued_at, paid_at,
     ) = row  # fmt: skip
     return {
         "id": invoice_id,
@@ -134,7 +149,11 @@ def _document(row: Any) -> dict[str, Any]:
         "subtotal": {"amount_minor": subtotal, "currency": currency},
         "total": {"amount_minor": total, "currency": currency},
         "amount_paid": {"amount_minor": paid, "currency": currency},
-        "amount_due": {"amount_minor": 0 if state == "void" else total - paid, "currency": currency},
+        "amount_credited": {"amount_minor": credited, "currency": currency},
+        "amount_due": {
+            "amount_minor": 0 if state == "void" else total - paid - credited,
+            "currency": currency,
+        },
         "due_on": due_on,
         "issued_at": issued_at,
         "paid_at": paid_at,
@@ -197,10 +216,29 @@ def trial_balance(session: Session) -> list[tuple[str, str, int, int]]:
     ]
 
 
+def to_be_reminded_of(as_of: date, before: timedelta) -> ColumnElement[bool]:
+    """Of an open invoice: its day of reminder has come, and the customer has not been reminded yet."""
+    return and_(
+        Invoice.state != InvoiceState.OVERDUE,
+        Invoice.reminded_on.is_(None),
+        Invoice.due_on >= as_of,
+        Invoice.due_on <= as_of + before,
+        Invoice.issued_on < as_of,
+        true() if before else false(),
+    )
+
+
 def accounts_to_dun(
-    session: Session, *, as_of: date, soft_bar_after: timedelta, after: str, limit: int
+    session: Session,
+    *,
+    as_of: date,
+    soft_bar_after: timedelta,
+    remind_before: timedelta,
+    after: str,
+    limit: int,
 ) -> Sequence[str]:
-    """Ids of accounts with an invoice that has become overdue or may cost them the service, in order, above `after`.
+    """Ids of accounts with an invoice of which the customer is to be reminded, that has become overdue, or that may
+    cost them the service; in order, above `after`. Disputed invoices wait.
 
     The open states are literals so that the partial index over open invoices serves this.
     """
@@ -216,7 +254,12 @@ def accounts_to_dun(
     statement = (
         select(Invoice.account_id)
         .join(Account, Account.id == Invoice.account_id)
-        .where(is_open, Invoice.account_id > after, or_(becomes_overdue, may_be_barred))
+        .where(
+            is_open,
+            Invoice.disputed.is_(False),
+            Invoice.account_id > after,
+            or_(becomes_overdue, may_be_barred, to_be_reminded_of(as_of, remind_before)),
+        )
         .distinct()
         .order_by(Invoice.account_id)
         .limit(limit)

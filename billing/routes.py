@@ -123,7 +123,9 @@ def post_invoice(body: InvoiceIn) -> Response:
 def post_invoice_void(invoice_id: str) -> Response:
     """What was paid on it becomes the account's credit."""
     with transaction() as session:
-        return reply(InvoiceOut.of(invoices.void_invoice(session, invoice_id=invoice_id)))
+        return reply(
+            InvoiceOut.of(invoices.void_invoice(session, invoice_id=invoice_id, voided_by=identity().user_id))
+        )
 
 
 @routes.post("/admin/dunning-runs")

@@ -134,6 +134,7 @@ class InvoiceOut(BaseModel):
     subtotal: Money
     total: Money
     amount_paid: Money
+    amount_credited: Money = Field(description="taken off by credit notes")
     amount_due: Money
     due_on: date
     issued_at: datetime | None
@@ -153,6 +154,7 @@ class InvoiceOut(BaseModel):
             subtotal=invoice.money(invoice.subtotal_minor),
             total=invoice.money(invoice.total_minor),
             amount_paid=invoice.money(invoice.paid_minor),
+            amount_credited=invoice.money(invoice.credited_minor),
             amount_due=invoice.money(invoice.due_minor),
             due_on=invoice.due_on,
             issued_at=invoice.issued_at,
@@ -218,6 +220,7 @@ class DunningRunOut(BaseModel):
     state: RunState
     as_of: date
     accounts: int = Field(description="accounts looked at so far")
+    reminders: int
     invoices_overdue: int
     soft_barred: int
     hard_barred: int
@@ -231,6 +234,7 @@ class DunningRunOut(BaseModel):
             state=run.state,
             as_of=run.as_of,
             accounts=run.accounts,
+            reminders=run.reminders,
             invoices_overdue=run.invoices_overdue,
             soft_barred=run.soft_barred,
             hard_barred=run.hard_barred,

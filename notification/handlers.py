@@ -46,6 +46,7 @@ TOLD_TO_CUSTOMERS = (
     "service.deactivated",
     "invoice.issued",
     "invoice.paid",
+    "invoice.reminder",
     "invoice.overdue",
     "invoice.reopened",
     "invoice.voided",

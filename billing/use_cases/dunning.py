@@ -1,9 +1,10 @@
-"""Dunning: overdue notice, soft bar, hard bar; never a bar without a notice some days before.
+"""Dunning: reminder, overdue notice, soft bar, hard bar; never a bar without a notice some days before.
 
 A run passes over the accounts in small transactions and goes on where it stopped. Doing an account twice on one
 day changes nothing.
 """
 
+from collections.abc import Sequence
 from datetime import date
 
 from sqlalchemy import select
@@ -36,7 +37,12 @@ def advance_run(session: Session, *, run_id: str, rules: DunningRules) -> Dunnin
     if run.state is RunState.COMPLETED:
         return run
     account_ids = queries.accounts_to_dun(
-        session, as_of=run.as_of, soft_bar_after=rules.soft_bar_after, after=run.cursor, limit=BATCH
+        session,
+        as_of=run.as_of,
+        soft_bar_after=rules.soft_bar_after,
+        remind_before=rules.remind_before,
+        after=run.cursor,
+        limit=BATCH,
     )
     for account_id in account_ids:
         _dun(session, lock_account(session, account_id), run, rules)
@@ -67,6 +73,7 @@ _NOTHING_DONE = {
     "state": RunState.RUNNING,
     "cursor": "",
     "accounts": 0,
+    "reminders": 0,
     "invoices_overdue": 0,
     "soft_barred": 0,
     "hard_barred": 0,
@@ -74,10 +81,13 @@ _NOTHING_DONE = {
 
 
 def _dun(session: Session, account: Account, run: DunningRun, rules: DunningRules) -> None:
+    for invoice in _to_remind(session, account, run.as_of, rules):
+        invoice.reminded_on = run.as_of
+        session.add(events.invoice_reminder(invoice))
+        run.reminders += 1
     for invoice in _newly_overdue(session, account, run.as_of):
         invoice.fall_overdue(run.as_of)
-        bar_from = max(invoice.due_on + rules.soft_bar_after, run.as_of + rules.notice)
-        session.add(events.invoice_overdue(invoice, bar_from=bar_from))
+        session.add(events.invoice_overdue(invoice, bar_from=bar_from(invoice, rules)))
         run.invoices_overdue += 1
     level = _level_due(session, account, run.as_of, rules)
     if level is None:
@@ -90,18 +100,35 @@ def _dun(session: Session, account: Account, run: DunningRun, rules: DunningRule
         run.hard_barred += 1
 
 
+def bar_from(invoice: Invoice, rules: DunningRules) -> date:
+    """The first day on which the service may be barred for an overdue invoice."""
+    assert invoice.overdue_on is not None
+    return max(invoice.due_on + rules.soft_bar_after, invoice.overdue_on + rules.notice)
+
+
+def _to_remind(session: Session, account: Account, as_of: date, rules: DunningRules) -> Sequence[Invoice]:
+    due_soon = select(Invoice).where(
+        Invoice.account_id == account.id,
+        Invoice.state.in_([InvoiceState.ISSUED, InvoiceState.PARTIALLY_PAID]),
+        Invoice.disputed.is_(False),
+        queries.to_be_reminded_of(as_of, rules.remind_before),
+    )
+    return session.scalars(due_soon.order_by(Invoice.id)).all()
+
+
 def _newly_overdue(session: Session, account: Account, as_of: date) -> list[Invoice]:
     late = select(Invoice).where(
         Invoice.account_id == account.id,
         Invoice.state.in_([InvoiceState.ISSUED, InvoiceState.PARTIALLY_PAID]),
         Invoice.due_on < as_of,
+        Invoice.disputed.is_(False),
     )
     return list(session.scalars(late.order_by(Invoice.id)))
 
 
 def _level_due(session: Session, account: Account, as_of: date, rules: DunningRules) -> AccountStatus | None:
     """The bar that has become due, of which the customer had notice long enough; None for none."""
-    overdue = overdue_invoices(session, account)
+    overdue = [invoice for invoice in overdue_invoices(session, account) if not invoice.disputed]
     if covered_by_credit(account, overdue):
         return None
     noticed = [

@@ -92,7 +92,7 @@ def issue_invoice(
     return invoice
 
 
-def void_invoice(session: Session, *, invoice_id: str) -> Invoice:
+def void_invoice(session: Session, *, invoice_id: str, voided_by: str) -> Invoice:
     """Cancel an invoice that is not paid yet; what was paid on it becomes credit.
 
     Raises NotFound, InvoiceNotVoidable.
@@ -116,7 +116,7 @@ def void_invoice(session: Session, *, invoice_id: str) -> Invoice:
     session.execute(
         update(InvoicePayment).where(InvoicePayment.invoice_id == invoice.id).values(applied_minor=0)
     )
-    invoice.void()
+    invoice.void(voided_by)
     session.add(events.invoice_voided(invoice))
     restore_if_clear(session, account)
     return invoice

@@ -55,6 +55,20 @@ def test_an_invoice_is_overdue_on_the_day_after_it_was_due_and_not_before(client
     assert event.data["bar_from"] == "2026-12-05"
 
 
+def test_the_customer_is_reminded_once_some_days_before_the_bill_is_due(client: FlaskClient) -> None:
+    user_id = open_account()
+    unpaid, paid = (bill(client, user_id, due_on="2026-11-30") for _ in range(2))
+    pay(user_id, paid["id"], 120_000)
+    told = {}
+    for day in range(21, 31):
+        told[day] = dun(client)["reminders"]
+        after(1)
+    assert [day for day, reminders in told.items() if reminders] == [27]  # three days before
+    (event,) = emitted("invoice.reminder")
+    assert contracts.violation(event.type, event.data) is None
+    assert (event.data["invoice_id"], event.data["amount_due"]) == (unpaid["id"], rupees(120_000))
+
+
 def test_from_notice_to_soft_bar_to_hard_bar_to_restoration(client: FlaskClient) -> None:
     user_id = open_account()
     invoice = bill(client, user_id, due_on="2026-11-20")
