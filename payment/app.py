@@ -1,13 +1,18 @@
 """Wiring of payment."""
 
 import os
+import threading
 
 from flask import Flask
 
 from common.web import create_web_app
 from payment.config import Settings
 from payment.errors import ERRORS
+from payment.gateway import Gateway
+from payment.gateway.breaker import Breaker
+from payment.gateway.routing import Gateways
 from payment.gateway.simulated import SimulatedGateway
+from payment.gateway.stripe import StripeGateway
 from payment.routes import routes
 
 
@@ -23,5 +28,20 @@ def create_app(settings: Settings | None = None) -> Flask:
         title="Sri-Care payment",
         description="Charges by card and wallet, refunds, the customers' wallets.",
     )
-    app.extensions["payment_gateway"] = SimulatedGateway(latency_s=settings.simulated_latency_ms / 1000)
+    names = [settings.gateway, *([settings.second_gateway] if settings.second_gateway else [])]
+    app.extensions["payment_gateways"] = Gateways([_gateway(name, settings) for name in names], Breaker())
+    app.extensions["payment_waiters"] = threading.BoundedSemaphore(settings.waiting_requests)
     return app
+
+
+def _gateway(name: str, settings: Settings) -> Gateway:
+    if name == "stripe":
+        return StripeGateway(
+            settings.stripe_api_key,
+            settings.stripe_webhook_secret,
+            return_url=settings.public_url,
+            api_base=settings.stripe_api_base,
+        )
+    return SimulatedGateway(
+        latency_s=settings.simulated_latency_ms / 1000, webhook_secret=settings.simulated_webhook_secret
+    )

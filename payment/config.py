@@ -1,10 +1,11 @@
 """Settings of payment."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.settings import Settings as CommonSettings
+from common.settings import shared
 
 
 class Settings(CommonSettings):
@@ -12,7 +13,24 @@ class Settings(CommonSettings):
 
     SERVICE: ClassVar[str] = "payment"
 
-    gateway: Literal["simulated"] = Field(default="simulated", description="which card gateway is used")
+    gateway: Literal["simulated", "stripe"] = Field(
+        default="simulated", description="the card gateway that takes new charges"
+    )
+    second_gateway: Literal["simulated", "stripe"] | None = Field(
+        default=None, description="takes new charges while the first is down"
+    )
+    stripe_api_key: str = Field(default="", description="Stripe's secret key (raw card data must be allowed)")
+    stripe_webhook_secret: str = Field(default="", description="signing secret of Stripe's webhook endpoint")
+    stripe_api_base: str = Field(default="", description="another address of Stripe's API (tests)")
+    simulated_webhook_secret: str = Field(
+        default="", description="signs the simulated gateway's callbacks; none are accepted without it"
+    )
+    operator_name: str = shared(
+        "OPERATOR_NAME", default="Sri-Care", max_length=100, description="whom customers pay, as printed"
+    )
+    waiting_requests: int = Field(
+        default=2, ge=1, description="requests per process that may wait for the event of what they pay"
+    )
     simulated_latency_ms: int = Field(
         default=0, ge=0, le=10_000, description="how long the simulated gateway takes for each call"
     )
@@ -27,5 +45,22 @@ class Settings(CommonSettings):
     )
     action_s: int = Field(default=300, ge=10, le=3600, description="time for the bank's one-time password")
     wallet_currency: str = Field(
-        default="LKR", pattern="^[A-Z]{3}$", description="currency of the customers' wallets (ISO 4217)"
+        default="LKR", pattern="^[A-Z]{3}$", description="currency of the customers' first wallet (ISO 4217)"
     )
+    further_currencies: str = Field(
+        default="",
+        pattern="^([A-Z]{3}(,[A-Z]{3})*)?$",
+        description="further currencies in which wallets may be topped up, as USD,EUR",
+    )
+
+    @property
+    def wallet_currencies(self) -> frozenset[str]:
+        return frozenset((self.wallet_currency, *self.further_currencies.split(","))) - {""}
+
+    @model_validator(mode="after")
+    def _stripe_has_its_key(self) -> Self:
+        if "stripe" in (self.gateway, self.second_gateway) and not self.stripe_api_key:
+            raise ValueError("PAYMENT_STRIPE_API_KEY is not set")
+        if self.gateway == self.second_gateway:
+            raise ValueError("PAYMENT_SECOND_GATEWAY is the first one")
+        return self

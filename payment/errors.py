@@ -41,6 +41,30 @@ class OtpInvalid(ValidationFailed):
     code, title = "otp_invalid", "The one-time password is not right"
 
 
+class NotRefundable(Conflict):
+    code, title = "not_refundable", "This payment was not captured, or all of it went back"
+
+
+class RefundTooLarge(ValidationFailed):
+    code, title = "refund_too_large", "More than what is left of the payment"
+
+
+class WalletTooLow(Conflict):
+    code, title = "wallet_balance_too_low", "The wallet's balance does not cover this"
+
+
+class NoReceipt(Conflict):
+    code, title = "no_receipt", "There is a receipt only for a payment that was captured"
+
+
+class NoticeNotAuthentic(AppError):
+    status, code, title = 401, "webhook_not_authentic", "The signature is wrong or too old"
+
+
+class CaseResolved(Conflict):
+    code, title = "case_resolved", "This case is resolved already"
+
+
 ERRORS: tuple[type[AppError], ...] = (
     CardDeclined,
     InsufficientBalance,
@@ -50,4 +74,10 @@ ERRORS: tuple[type[AppError], ...] = (
     NoActionPending,
     AmountMismatch,
     OtpInvalid,
+    NotRefundable,
+    RefundTooLarge,
+    WalletTooLow,
+    NoReceipt,
+    CaseResolved,
+    NoticeNotAuthentic,
 )

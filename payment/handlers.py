@@ -43,24 +43,28 @@ def on_order_closed(session: Session, event: Event) -> None:
     )
 
 
-def on_invoice_issued(session: Session, event: Event) -> None:
-    payables.open_payable(
-        session,
-        kind=ReferenceType.INVOICE,
-        reference_id=event.data["invoice_id"],
-        owner_id=event.data["user_id"],
-        amount=_money(event.data["amount_due"]),
-    )
+def on_invoice_due(session: Session, event: Event) -> None:
+    """Issued, owed again after a refund, or owed in another amount."""
+    _update_invoice(session, event, due=_money(event.data["amount_due"]))
+
+
+def on_invoice_voided(session: Session, event: Event) -> None:
+    """Billing keeps what was paid on it as the customer's credit: nothing goes back here."""
+    _update_invoice(session, event, due=_money(event.data["total"]), closed=event.type)
 
 
 def on_invoice_paid(session: Session, event: Event) -> None:
-    payables.mark_paid(
+    nothing = _money(event.data["total"] | {"amount_minor": 0})
+    _update_invoice(session, event, due=nothing, paid_by=event.data["payment_id"])
+
+
+def _update_invoice(session: Session, event: Event, **change: Any) -> None:
+    payables.update_invoice(
         session,
-        kind=ReferenceType.INVOICE,
         reference_id=event.data["invoice_id"],
         owner_id=event.data["user_id"],
-        amount=_money(event.data["total"]),
-        payment_id=event.data["payment_id"],
+        as_of=event.time,
+        **change,
     )
 
 
@@ -70,6 +74,8 @@ HANDLERS = {
     "order.created": on_order_created,
     "order.cancelled": on_order_closed,
     "order.failed": on_order_closed,
-    "invoice.issued": on_invoice_issued,
+    "invoice.issued": on_invoice_due,
+    "invoice.reopened": on_invoice_due,
+    "invoice.voided": on_invoice_voided,
     "invoice.paid": on_invoice_paid,
 }

@@ -10,9 +10,10 @@ from flask import current_app
 from common.db import reading, transaction
 from payment import queries
 from payment.config import Settings
-from payment.gateway import Gateway, GatewayTrouble, Outcome, RefundRefused, Verdict
+from payment.gateway import GatewayTrouble, Outcome, RefundRefused, Verdict
+from payment.gateway.routing import Gateways, Guarded
 from payment.models import MethodType, Payment, PaymentState
-from payment.use_cases import payments, refunds
+from payment.use_cases import methods, payments, refunds
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,8 @@ def settings() -> Settings:
     return found
 
 
-def gateway() -> Gateway:
-    found: Gateway = current_app.extensions["payment_gateway"]
+def gateways() -> Gateways:
+    found: Gateways = current_app.extensions["payment_gateways"]
     return found
 
 
@@ -50,11 +51,9 @@ def advance_payment(payment_id: str) -> None:
                 return
         elif payment.state is PaymentState.REQUIRES_ACTION:
             give_up = payments.reason_to_give_up(session, payment)
-            if give_up is None:
-                payment.check_at = payment.action_expires_at
-                return
     try:
-        outcome = _charge(payment) if charge_now else _resolve(payment, give_up)
+        gateway = gateways().named(payment.gateway)
+        outcome = _charge(gateway, payment) if charge_now else _resolve(gateway, payment, give_up)
     except GatewayTrouble as trouble:
         log.warning("payment %s: the gateway does not say (%s)", payment.id, trouble)
         return
@@ -62,24 +61,28 @@ def advance_payment(payment_id: str) -> None:
         payments.settle_charge(session, payment, outcome, action_s=settings().action_s)
 
 
-def _charge(payment: Payment) -> Outcome:
+def _charge(gateway: Guarded, payment: Payment) -> Outcome:
     assert payment.gateway_token is not None
-    return gateway().charge(key=payment.id, amount=payment.amount, source=payment.gateway_token)
+    return gateway.charge(key=payment.id, amount=payment.amount, source=payment.gateway_token)
 
 
-def _resolve(payment: Payment, give_up: str | None) -> Outcome:
+def _resolve(gateway: Guarded, payment: Payment, give_up: str | None) -> Outcome:
     """The outcome by the gateway's own word. A charge that never reached it is charged now when it left a token,
     under the same key, and else called off there."""
-    if give_up is not None:
-        outcome = gateway().cancel(key=payment.id)
-        return Outcome(Verdict.CANCELLED, give_up) if outcome.verdict is Verdict.CANCELLED else outcome
-    known = gateway().look_up(key=payment.id)
-    if known is not None:
-        return known
-    if payment.gateway_token is not None:
-        return _charge(payment)
-    outcome = gateway().cancel(key=payment.id)
-    return Outcome(Verdict.CANCELLED, "abandoned") if outcome.verdict is Verdict.CANCELLED else outcome
+    if give_up is None:
+        known = gateway.look_up(key=payment.id, amount=payment.amount)
+        if known is not None:
+            return known
+        if payment.state is PaymentState.FAILED:
+            return Outcome(Verdict.CANCELLED)
+        if payment.gateway_token is not None:
+            return _charge(gateway, payment)
+    outcome = gateway.cancel(key=payment.id, amount=payment.amount)
+    return (
+        Outcome(Verdict.CANCELLED, give_up or "abandoned")
+        if outcome.verdict is Verdict.CANCELLED
+        else outcome
+    )
 
 
 def make_refunds() -> bool:
@@ -100,7 +103,9 @@ def make_refund(refund_id: str) -> None:
     refund, payment = claimed
     try:
         if payment.method_type is not MethodType.WALLET:
-            gateway().refund(key=refund.id, charge_key=payment.id, amount=refund.amount)
+            gateways().named(payment.gateway).refund(
+                key=refund.id, charge_key=payment.id, amount=refund.amount
+            )
     except GatewayTrouble as trouble:
         log.warning("refund %s: the gateway does not say (%s)", refund.id, trouble)
         return
@@ -110,3 +115,19 @@ def make_refund(refund_id: str) -> None:
         return
     with transaction() as session:
         refunds.settle_refund(session, refund)
+
+
+def forget_methods() -> bool:
+    """Have the gateways forget removed cards; True when there are more."""
+    with reading() as session:
+        due = queries.list_methods_to_forget(session)
+    for method in due:
+        try:
+            if method.token is not None:
+                gateways().named(method.gateway).forget(method.token)
+        except GatewayTrouble as trouble:
+            log.warning("saved method %s: the gateway does not answer (%s)", method.id, trouble)
+            return False
+        with transaction() as session:
+            methods.forget_method(session, method.id)
+    return len(due) == queries.DUE_BATCH

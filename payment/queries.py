@@ -12,7 +12,19 @@ from common.db import Page, PageQuery, fetch_page
 from common.db.tables import Heartbeat
 from common.errors import NotFound
 from common.money import Money
-from payment.models import Payable, PayableState, Payment, ReferenceType, Refund, Wallet, WalletEntry
+from payment.filters import CasesQuery, PaymentsQuery
+from payment.models import (
+    Case,
+    MethodState,
+    Payable,
+    PayableState,
+    Payment,
+    ReferenceType,
+    Refund,
+    SavedMethod,
+    Wallet,
+    WalletEntry,
+)
 
 DUE_BATCH = 100
 _WORKER_SILENT_AFTER = timedelta(seconds=10)
@@ -50,12 +62,52 @@ def find_payment(session: Session, payment_id: str) -> Payment | None:
     return session.get(Payment, payment_id)
 
 
-def get_payment_of(session: Session, payment_id: str, user_id: str) -> Payment:
-    """Raises NotFound for another's."""
+def get_payment_of(session: Session, payment_id: str, user_id: str | None) -> Payment:
+    """A customer's payment, or (without user) anybody's. Raises NotFound."""
     payment = session.get(Payment, payment_id)
-    if payment is None or payment.user_id != user_id:
+    if payment is None or user_id not in (None, payment.user_id):
         raise NotFound()
     return payment
+
+
+def list_refunds(session: Session, payment_id: str) -> Sequence[Refund]:
+    """All refunds of a payment, oldest first."""
+    return session.scalars(select(Refund).where(Refund.payment_id == payment_id).order_by(Refund.id)).all()
+
+
+def list_all_payments(session: Session, query: PaymentsQuery) -> Page[Payment]:
+    wanted = select(Payment)
+    if query.user_id is not None:
+        wanted = wanted.where(Payment.user_id == query.user_id)
+    if query.reference_id is not None:
+        wanted = wanted.where(Payment.reference_id == query.reference_id)
+    return fetch_page(session, wanted, Payment.id, query)
+
+
+def list_cases(session: Session, query: CasesQuery) -> Page[Case]:
+    return fetch_page(session, select(Case).where(Case.state == query.state), Case.id, query)
+
+
+def find_method(session: Session, method_id: str) -> SavedMethod | None:
+    return session.get(SavedMethod, method_id)
+
+
+def get_method_of(session: Session, method_id: str, user_id: str) -> SavedMethod:
+    """A card that its owner can pay with. Raises NotFound."""
+    method = session.get(SavedMethod, method_id)
+    if method is None or method.user_id != user_id or method.state is not MethodState.ACTIVE:
+        raise NotFound("There is no such saved method")
+    return method
+
+
+def list_methods(session: Session, user_id: str, query: PageQuery) -> Page[SavedMethod]:
+    mine = select(SavedMethod).where(SavedMethod.user_id == user_id, SavedMethod.state == MethodState.ACTIVE)
+    return fetch_page(session, mine, SavedMethod.id, query)
+
+
+def list_methods_to_forget(session: Session) -> Sequence[SavedMethod]:
+    wanted = select(SavedMethod).where(SavedMethod.state == MethodState.REMOVING)
+    return session.scalars(wanted.order_by(SavedMethod.id).limit(DUE_BATCH)).all()
 
 
 def list_payments(session: Session, user_id: str, query: PageQuery) -> Page[Payment]:

@@ -1,8 +1,10 @@
 """Requests and responses of payment."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Self
+from enum import StrEnum
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
@@ -12,15 +14,25 @@ from common.ids import UUID_PATTERN
 from common.money import Currency, Money, PositiveMoney
 from common.schemas import Body
 from payment.cards import Card, passes_luhn
+from payment.filters import CasesQuery, PaymentsQuery
 from payment.models import (
+    Case,
+    CaseKind,
+    CaseState,
     EntryReason,
     MethodType,
     Payment,
     PaymentState,
     ReferenceType,
+    Refund,
+    RefundState,
+    SavedMethod,
     Wallet,
     WalletEntry,
 )
+from payment.receipts import Language
+
+__all__ = ["CasesQuery", "PaymentsQuery"]
 
 Id = Annotated[str, Field(pattern=f"^{UUID_PATTERN}$")]
 
@@ -35,6 +47,9 @@ FAILURES = {
     "already_paid": "It was paid already.",
     "not_payable": "It was cancelled or had nothing to pay.",
     "reference_unknown": "The order or invoice did not turn up in time.",
+    "card_expired": "The card has expired.",
+    "incorrect_cvc": "The card's security code is wrong.",
+    "authentication_required": "The bank wants the customer to confirm this payment.",
     "abandoned": "The payment was broken off before the card was charged.",
 }
 """Reason codes of failed payments; a gateway may have others."""
@@ -111,8 +126,8 @@ class ProcessIn(Body):
     def _possible(self) -> Self:
         if self.reference.type is ReferenceType.TOP_UP and self.method.type is MethodType.WALLET:
             raise ValueError("a wallet is not topped up from itself")
-        if self.save_method:
-            raise ValueError("save_method: cards cannot be saved yet")
+        if self.save_method and self.method.type is not MethodType.CARD:
+            raise ValueError("save_method belongs to a new card")
         return self
 
 
@@ -151,7 +166,8 @@ class FailureOut(BaseModel):
 
 
 class ActionOut(BaseModel):
-    type: str = "otp"
+    type: Literal["otp", "redirect"]
+    url: str | None = Field(description="the bank's own page, for type redirect")
     expires_at: datetime
     tries_left: int
 
@@ -181,7 +197,10 @@ class PaymentOut(BaseModel):
             )
         if payment.state is PaymentState.REQUIRES_ACTION and payment.action_expires_at is not None:
             action = ActionOut(
-                expires_at=payment.action_expires_at, tries_left=max(0, OTP_TRIES - payment.otp_tries)
+                type="redirect" if payment.action_url else "otp",
+                url=payment.action_url,
+                expires_at=payment.action_expires_at,
+                tries_left=max(0, OTP_TRIES - payment.otp_tries),
             )
         return cls(
             id=payment.id,
@@ -195,6 +214,112 @@ class PaymentOut(BaseModel):
             failure=failure,
             action=action,
         )
+
+
+class ReceiptQuery(BaseModel):
+    model_config = PageQuery.model_config
+
+    language: Language = Language.ENGLISH
+
+
+class RefundIn(Body):
+    amount: PositiveMoney | None = Field(default=None, description="all that is left by default")
+    reason: str = Field(min_length=1, max_length=200)
+
+
+class RefundOut(BaseModel):
+    id: str
+    payment_id: str
+    state: RefundState
+    amount: Money
+    reason: str
+    created_at: datetime
+    completed_at: datetime | None
+
+    @classmethod
+    def of(cls, refund: Refund) -> Self:
+        return cls(
+            id=refund.id,
+            payment_id=refund.payment_id,
+            state=refund.state,
+            amount=refund.amount,
+            reason=refund.reason,
+            created_at=refund.created_at,
+            completed_at=refund.completed_at,
+        )
+
+
+class RefundsOut(BaseModel):
+    items: list[RefundOut]
+
+    @classmethod
+    def of(cls, refunds: Sequence[Refund]) -> Self:
+        return cls(items=[RefundOut.of(refund) for refund in refunds])
+
+
+class SavedMethodOut(BaseModel):
+    id: str
+    brand: str
+    last4: str
+    exp_month: int
+    exp_year: int
+    expired: bool
+    created_at: datetime
+
+    @classmethod
+    def of(cls, method: SavedMethod) -> Self:
+        return cls(
+            id=method.id,
+            brand=method.brand,
+            last4=method.last4,
+            exp_month=method.exp_month,
+            exp_year=method.exp_year,
+            expired=method.expired,
+            created_at=method.created_at,
+        )
+
+
+class CaseAction(StrEnum):
+    NOTED = "noted"
+    RETRY_REFUND = "retry_refund"
+    PAID_BY_HAND = "paid_by_hand"
+
+
+class ResolveIn(Body):
+    action: Annotated[CaseAction, Field(strict=False)]
+    note: str = Field(min_length=1, max_length=500)
+
+
+class CaseOut(BaseModel):
+    id: str
+    kind: CaseKind
+    state: CaseState
+    payment_id: str
+    subject_id: str = Field(description="the payment or refund that it is about")
+    detail: str
+    note: str | None
+    resolved_by: str | None
+    created_at: datetime
+    resolved_at: datetime | None
+
+    @classmethod
+    def of(cls, case: Case) -> Self:
+        return cls(
+            id=case.id,
+            kind=case.kind,
+            state=case.state,
+            payment_id=case.payment_id,
+            subject_id=case.subject_id,
+            detail=case.detail,
+            note=case.note,
+            resolved_by=case.resolved_by,
+            created_at=case.created_at,
+            resolved_at=case.resolved_at,
+        )
+
+
+class ReceivedOut(BaseModel):
+    received: bool = True
 
 
 class WalletQuery(BaseModel):

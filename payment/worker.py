@@ -3,7 +3,7 @@
 from common.messaging.worker import Job, run_worker
 from payment.app import create_app
 from payment.handlers import HANDLERS
-from payment.jobs import advance_payments, make_refunds
+from payment.jobs import advance_payments, forget_methods, make_refunds
 
 
 def main() -> None:
@@ -13,6 +13,7 @@ def main() -> None:
         jobs=[
             Job("payments", every_s=1.0, run=advance_payments),
             Job("refunds", every_s=1.0, run=make_refunds),
+            Job("methods", every_s=30.0, run=forget_methods),
         ],
     )
 

@@ -4,6 +4,7 @@ A charge is known to the gateway by our key (the payment's id), a refund by the 
 money twice, however often it is sent.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -16,6 +17,18 @@ class GatewayTrouble(Exception):
     """The gateway did not answer, or not sensibly: whether it moved money is unknown until it is asked."""
 
 
+class CardRefused(Exception):
+    """The bank will not have the card kept; the message is a reason code."""
+
+
+class GatewayDown(GatewayTrouble):
+    """The gateway was not reached: it certainly moved no money, and another gateway may be asked instead."""
+
+
+class NoticeRefused(Exception):
+    """A callback that is not the gateway's own, or too old to be believed."""
+
+
 class Verdict(StrEnum):
     CAPTURED = "captured"
     ACTION_REQUIRED = "action_required"
@@ -26,10 +39,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the gateway says of a charge; `reason` is one of our reason codes."""
+    """What the gateway says of a charge; `reason` is one of our reason codes, `url` where the customer's bank asks."""
 
     verdict: Verdict
     reason: str | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,22 @@ class CardToken:
     token: str
     brand: str
     last4: str
+
+
+class NoticeKind(StrEnum):
+    CHARGE = "charge"
+    REFUND = "refund"
+    REFUND_FAILED = "refund_failed"
+    CHARGEBACK = "chargeback"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A callback: something happened to a charge or refund of ours. Only a hint: what happened is asked."""
+
+    kind: NoticeKind
+    key: str
+    detail: str = ""
 
 
 class RefundRefused(Exception):
@@ -52,25 +82,36 @@ class Gateway(Protocol):
     def name(self) -> str: ...
 
     def tokenise(self, card: Card) -> CardToken:
-        """Leave the card with the gateway. Moves no money; safe to repeat."""
+        """Leave the card with the gateway, to be charged any number of times. Moves no money; safe to repeat.
+
+        Raises CardRefused.
+        """
+        ...
+
+    def forget(self, token: str) -> None:
+        """Have the gateway drop a card. Safe to repeat."""
         ...
 
     def charge(self, *, key: str, amount: Money, source: Card | str) -> Outcome:
         """Charge a card, or the one behind a token, once per key: again with the same key gives the same outcome."""
         ...
 
-    def confirm(self, *, key: str, otp: str) -> Outcome:
+    def confirm(self, *, key: str, amount: Money, otp: str) -> Outcome:
         """Pass on the bank's one-time password; ACTION_REQUIRED again when it is wrong."""
         ...
 
-    def look_up(self, *, key: str) -> Outcome | None:
+    def look_up(self, *, key: str, amount: Money) -> Outcome | None:
         """What became of a charge; None when the gateway has never heard of the key."""
         ...
 
-    def cancel(self, *, key: str) -> Outcome:
+    def cancel(self, *, key: str, amount: Money) -> Outcome:
         """Give a charge up: unless it answers CAPTURED, nothing will ever be captured under this key."""
         ...
 
     def refund(self, *, key: str, charge_key: str, amount: Money) -> None:
         """Give back part or all of a captured charge, once per key. Raises RefundRefused."""
+        ...
+
+    def read_notice(self, body: bytes, headers: Mapping[str, str]) -> Notice | None:
+        """What a callback says, or None for what does not concern us. Raises NoticeRefused."""
         ...

@@ -3,14 +3,17 @@
 It stands for the outside world: payment's code never reads its tables, and it never reads payment's.
 """
 
+import hashlib
+import hmac
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, select
+import orjson
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -19,10 +22,21 @@ from common.db import Id, enum_column, reading, transaction
 from common.db.transactions import companion
 from common.money import Money
 from payment.cards import Card
-from payment.gateway import CardToken, GatewayTrouble, Outcome, RefundRefused, Verdict
+from payment.gateway import (
+    CardToken,
+    GatewayDown,
+    GatewayTrouble,
+    Notice,
+    NoticeKind,
+    NoticeRefused,
+    Outcome,
+    RefundRefused,
+    Verdict,
+)
 from payment.models import Base, insert_rows
 
 OTP = "123456"
+NOTICE_TOLERANCE_S = 300
 
 
 class Behaviour(StrEnum):
@@ -89,13 +103,21 @@ class SimulatedRefund(Base):
 
 
 class SimulatedGateway:
-    """In-process; `latency_s` is spent in each call, before anything is recorded."""
+    """In-process; `latency_s` is spent in each call, before anything is recorded. While `down` it is not reached."""
 
-    name = "simulated"
-
-    def __init__(self, latency_s: float = 0.0, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        latency_s: float = 0.0,
+        sleep: Callable[[float], None] = time.sleep,
+        *,
+        name: str = "simulated",
+        webhook_secret: str = "",
+    ) -> None:
+        self.name = name
+        self.down = False
         self._latency_s = latency_s
         self._sleep = sleep
+        self._secret = webhook_secret.encode()
 
     def tokenise(self, card: Card) -> CardToken:
         self._travel()
@@ -103,6 +125,11 @@ class SimulatedGateway:
         with _own_transaction() as session:
             session.add(SimulatedToken(token=token, behaviour=_behaviour(card)))
         return CardToken(token, card.brand, card.last4)
+
+    def forget(self, token: str) -> None:
+        self._travel()
+        with _own_transaction() as session:
+            session.execute(delete(SimulatedToken).where(SimulatedToken.token == token))
 
     def charge(self, *, key: str, amount: Money, source: Card | str) -> Outcome:
         self._travel()
@@ -119,21 +146,23 @@ class SimulatedGateway:
             raise GatewayTrouble("the connection was lost before the answer")
         return outcome
 
-    def confirm(self, *, key: str, otp: str) -> Outcome:
+    def confirm(self, *, key: str, amount: Money, otp: str) -> Outcome:
         self._travel()
         with _own_transaction() as session:
             charge = session.get(SimulatedCharge, key, with_for_update=True)
             if charge is None:
                 return Outcome(Verdict.DECLINED, "unknown_charge")
-            if charge.verdict is Verdict.ACTION_REQUIRED and secrets.compare_digest(otp, OTP):
+            if charge.verdict is Verdict.ACTION_REQUIRED and secrets.compare_digest(
+                otp.encode(), OTP.encode()
+            ):
                 charge.verdict = Verdict.CAPTURED
             return _outcome(charge)
 
-    def look_up(self, *, key: str) -> Outcome | None:
+    def look_up(self, *, key: str, amount: Money) -> Outcome | None:
         self._travel()
         return self._find(key)
 
-    def cancel(self, *, key: str) -> Outcome:
+    def cancel(self, *, key: str, amount: Money) -> Outcome:
         self._travel()
         gone = Outcome(Verdict.CANCELLED, "cancelled")
         try:
@@ -146,7 +175,7 @@ class SimulatedGateway:
                     charge.verdict, charge.reason = gone.verdict, gone.reason
                 return _outcome(charge)
         except IntegrityError:  # it arrived meanwhile
-            return self.cancel(key=key)
+            return self.cancel(key=key, amount=amount)
 
     def refund(self, *, key: str, charge_key: str, amount: Money) -> None:
         self._travel()
@@ -161,12 +190,44 @@ class SimulatedGateway:
             charge.refunded_minor += amount.amount_minor
             session.add(SimulatedRefund(key=key, charge_key=charge_key, amount_minor=amount.amount_minor))
 
+    def read_notice(self, body: bytes, headers: Mapping[str, str]) -> Notice | None:
+        try:
+            signed_at = int(headers.get("Simulated-Timestamp", ""))
+        except ValueError:
+            raise NoticeRefused("no timestamp") from None
+        if not self._secret or not hmac.compare_digest(
+            self._sign(body, signed_at).encode(), headers.get("Simulated-Signature", "").encode()
+        ):
+            raise NoticeRefused("wrong signature")
+        if abs(clock.now().timestamp() - signed_at) > NOTICE_TOLERANCE_S:
+            raise NoticeRefused("too old")
+        try:
+            document = orjson.loads(body)
+            return Notice(NoticeKind(document["kind"]), str(document["key"]), str(document.get("detail", "")))
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            return None
+
+    def write_notice(self, notice: Notice, at: datetime | None = None) -> tuple[bytes, dict[str, str]]:
+        """Body and headers of a callback, signed as of an instant."""
+        body = orjson.dumps({"kind": notice.kind, "key": notice.key, "detail": notice.detail})
+        signed_at = int((at or clock.now()).timestamp())
+        return body, {
+            "Content-Type": "application/json",
+            "Simulated-Timestamp": str(signed_at),
+            "Simulated-Signature": self._sign(body, signed_at),
+        }
+
+    def _sign(self, body: bytes, signed_at: int) -> str:
+        return hmac.new(self._secret, b"%d." % signed_at + body, hashlib.sha256).hexdigest()
+
     def _find(self, key: str) -> Outcome | None:
         with reading() as session:
             charge = session.get(SimulatedCharge, key)
             return None if charge is None else _outcome(charge)
 
     def _travel(self) -> None:
+        if self.down:
+            raise GatewayDown("connection refused")
         if self._latency_s:
             self._sleep(self._latency_s)
 

@@ -1,6 +1,7 @@
 """What may be paid, as the events of its producers tell. They may arrive in any order."""
 
 import logging
+from datetime import datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -52,30 +53,56 @@ def close_payable(
     _look_at_payments(session, reference_id)
     completed = select(Payment).where(
         Payment.reference_id == reference_id,
-        Payment.state.in_(HOLDING),
-        Payment.state == PaymentState.COMPLETED,
+        Payment.state.in_((PaymentState.COMPLETED, PaymentState.REFUNDING)),
     )
     for payment in session.scalars(completed).all():
         start_refund(session, payment, reason=reason)
 
 
-def mark_paid(
+def update_invoice(
     session: Session,
     *,
-    kind: ReferenceType,
     reference_id: str,
     owner_id: str,
-    amount: Money,
-    payment_id: str | None,
+    due: Money,
+    as_of: datetime,
+    closed: str | None = None,
+    paid_by: str | None = None,
 ) -> None:
-    """Its producer says that it is paid, by one of our payments or otherwise. Safe to repeat."""
+    """An invoice as an event of `as_of` tells: so much is due, or it is closed, or paid. Older events change nothing.
+
+    What is being paid meanwhile for another amount goes back by itself when it arrives. Safe to repeat.
+    """
     payable = session.get(Payable, reference_id, with_for_update=True)
     if payable is None:
-        payable = _new(kind, reference_id, owner_id, amount, PayableState.OPEN)
+        payable = _new(ReferenceType.INVOICE, reference_id, owner_id, due, PayableState.OPEN)
         session.add(payable)
-    payable.pay_elsewhere(payment_id)
+    elif payable.as_of is not None and payable.as_of >= as_of:
+        return
+    payable.as_of = as_of
+    if closed is not None:
+        payable.close(closed[:100])
+    elif due.amount_minor <= 0:
+        payable.pay_elsewhere(paid_by)
+    elif payable.state is not PayableState.OPEN or payable.amount != due:
+        payable.owe(due)
+        _release(session, reference_id)
     session.flush()
     _look_at_payments(session, reference_id)
+
+
+def _release(session: Session, reference_id: str) -> None:
+    """Let another payment pay what is owed again beside those that were completed before."""
+    session.execute(
+        update(Payment)
+        .where(
+            Payment.reference_id == reference_id,
+            Payment.state.in_(HOLDING),
+            Payment.state == PaymentState.COMPLETED,
+        )
+        .values(released=True),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def _new(

@@ -4,8 +4,10 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy import bindparam, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from common import clock
 from common.db.transactions import lost_race
@@ -23,14 +25,15 @@ from payment.models import (
     Payment,
     PaymentState,
     ReferenceType,
+    changed_one,
     give_payable_back,
     insert_rows,
     move_payment,
     take_payable,
 )
 from payment.schemas import OTP_TRIES
-from payment.use_cases import wallets
-from payment.use_cases.refunds import start_refund
+from payment.use_cases import methods, wallets
+from payment.use_cases.refunds import return_stray_capture, start_refund
 from payment.use_cases.timing import FIRST, backoff
 
 log = logging.getLogger(__name__)
@@ -54,12 +57,13 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What is kept of a card. The token only when the charge comes later."""
+    """What is kept of a card. The token only when the charge comes later, or the card is (to be) saved."""
 
     gateway: str
     brand: str
     last4: str
     token: str | None = None
+    saved_method_id: str | None = None
 
 
 def check_payable(payable: queries.Due, *, user_id: str, amount: Money) -> None:
@@ -110,7 +114,7 @@ def settle_from_wallet(session: Session, payment: Payment) -> None:
 def _take_from_wallet(session: Session, payment: Payment) -> bool:
     """Payable paid and balance debited, or neither when the balance is too low. Raises AlreadyPaid."""
     assert payment.reference_id is not None
-    if not take_payable(session, payment.reference_id, payment.id):
+    if not take_payable(session, payment.reference_id, payment.id, payment.amount):
         raise AlreadyPaid()
     entry = wallets.debit(
         session,
@@ -131,7 +135,7 @@ def settle_charge(session: Session, payment: Payment, outcome: Outcome, *, actio
         case Verdict.CAPTURED:
             return _complete(session, payment)
         case Verdict.ACTION_REQUIRED:
-            return _require_action(session, payment, timedelta(seconds=action_s))
+            return _require_action(session, payment, timedelta(seconds=action_s), outcome.url)
         case Verdict.DECLINED | Verdict.CANCELLED:
             return fail_payment(session, payment, outcome.reason or outcome.verdict.value)
         case Verdict.PENDING:
@@ -152,7 +156,12 @@ def leave_unknown(session: Session, payment: Payment) -> Payment:
 def fail_payment(session: Session, payment: Payment, reason: str) -> Payment:
     """No money is taken. No-op when it was settled before."""
     if not move_payment(session, payment, PaymentState.FAILED, failure_reason=reason[:50], check_at=None):
-        return _current(session, payment)
+        found = _current(session, payment)
+        if found.state is PaymentState.FAILED:
+            found.check_at = None
+        return found
+    if payment.saved_method_id is not None:
+        methods.drop_pending_method(session, payment.saved_method_id)
     session.add(events.payment_failed(payment))
     return payment
 
@@ -226,12 +235,16 @@ def admit_waiting(session: Session, payment: Payment, *, deadline_s: int) -> boo
 
 
 def _complete(session: Session, payment: Payment) -> Payment:
-    in_time = payment.reference_id is None or take_payable(session, payment.reference_id, payment.id)
+    in_time = payment.reference_id is None or take_payable(
+        session, payment.reference_id, payment.id, payment.amount
+    )
     if not move_payment(
         session, payment, PaymentState.COMPLETED, completed_at=clock.now(), check_at=None, gateway_token=None
     ):
         return _not_completed(session, payment)
     session.add(events.payment_completed(payment))
+    if payment.saved_method_id is not None:
+        methods.activate_method(session, payment.saved_method_id)
     if payment.reference_type is ReferenceType.TOP_UP:
         wallets.credit(
             session,
@@ -241,30 +254,52 @@ def _complete(session: Session, payment: Payment) -> Payment:
             reason=EntryReason.TOP_UP,
             source_id=payment.id,
         )
-    elif not in_time:
+        return payment
+    wallets.post_capture(session, payment)
+    if not in_time:
         log.warning("payment %s came for something paid or closed: refunded", payment.id)
         start_refund(session, payment, reason="not_payable")
     return payment
 
 
 def _not_completed(session: Session, payment: Payment) -> Payment:
-    """Settled before: nothing to do, unless the gateway captured what it had called off."""
+    """Settled before: nothing to do, unless the gateway captured what had failed."""
     found = _current(session, payment)
     if found.state is PaymentState.FAILED:
-        log.error("payment %s failed (%s) but is captured at the gateway", found.id, found.failure_reason)
         if found.reference_id is not None:
             give_payable_back(session, found.reference_id, found.id)
+        return_stray_capture(session, found)
     return found
 
 
-def _require_action(session: Session, payment: Payment, time: timedelta) -> Payment:
+def _require_action(session: Session, payment: Payment, time: timedelta, url: str | None) -> Payment:
     expires_at = clock.now() + time
     if not move_payment(
-        session, payment, PaymentState.REQUIRES_ACTION, action_expires_at=expires_at, check_at=expires_at
+        session,
+        payment,
+        PaymentState.REQUIRES_ACTION,
+        action_expires_at=expires_at,
+        action_url=url,
+        check_at=expires_at,
     ):
-        return _current(session, payment)
+        return _looked_at(session, payment)
     session.add(events.payment_action_required(payment))
     return payment
+
+
+def _looked_at(session: Session, payment: Payment) -> Payment:
+    """Nothing has changed since it was asked to act: look again when its time is over."""
+    found = _current(session, payment)
+    if found.state is PaymentState.REQUIRES_ACTION:
+        found.check_at = found.action_expires_at
+    return found
+
+
+def reroute_payment(session: Session, payment: Payment, gateway: str) -> None:
+    """Its gateway is down and has never seen the charge: another one makes it. Raises AlreadyPaid when settled."""
+    if not changed_one(session, _REROUTE, {"key": payment.id, "to": gateway, "before": payment.gateway}):
+        raise AlreadyPaid()
+    set_committed_value(payment, "gateway", gateway)
 
 
 def _current(session: Session, payment: Payment) -> Payment:
@@ -288,7 +323,9 @@ def _new(wish: Wish, card: CardFacts | None) -> Payment:
         last4=card.last4 if card else None,
         gateway=card.gateway if card else None,
         gateway_token=card.token if card else None,
+        saved_method_id=card.saved_method_id if card else None,
         awaits_reference=False,
+        released=False,
         otp_tries=0,
         checks=0,
         created_at=clock.now(),
@@ -300,3 +337,14 @@ def _insert(session: Session, payment: Payment) -> None:
         insert_rows(session, payment)
     except IntegrityError as error:
         raise AlreadyPaid() if lost_race(error) else error from None
+
+
+_REROUTE = (
+    update(Payment.__table__)  # type: ignore[arg-type]
+    .where(
+        Payment.id == bindparam("key"),
+        Payment.gateway == bindparam("before"),
+        Payment.state == PaymentState.PROCESSING,
+    )
+    .values(gateway=bindparam("to"))
+)

@@ -7,7 +7,16 @@ from sqlalchemy.orm import Session
 from common import clock, ids
 from common.money import Money
 from payment import events
-from payment.models import Account, EntryReason, Wallet, WalletEntry, change_balance, insert_rows
+from payment.models import (
+    Account,
+    EntryReason,
+    Payment,
+    Refund,
+    Wallet,
+    WalletEntry,
+    change_balance,
+    insert_rows,
+)
 
 
 def open_wallet(session: Session, *, user_id: str, currency: str) -> None:
@@ -41,6 +50,54 @@ def debit(
     """Take money out of a wallet, or None (and nothing is changed) when the balance is too low."""
     out = Money(amount_minor=-amount.amount_minor, currency=amount.currency)
     return _move(session, user_id, out, target, reason, source_id)
+
+
+def take_back(session: Session, user_id: str, amount: Money, refund_id: str) -> bool:
+    """Take a top-up that is refunded out of the wallet; False, and nothing is changed, when it is spent."""
+    entry = debit(
+        session,
+        user_id=user_id,
+        amount=amount,
+        target=Account.CARD_GATEWAY,
+        reason=EntryReason.REFUND,
+        source_id=refund_id,
+    )
+    return entry is not None
+
+
+def post_capture(session: Session, payment: Payment) -> None:
+    """Money came through a card gateway for something sold."""
+    _post(session, payment.id, EntryReason.PAYMENT, payment.amount, Account.CARD_GATEWAY, Account.SALES)
+
+
+def post_return(session: Session, refund: Refund) -> None:
+    """Money went back through a card gateway."""
+    _post(session, refund.id, EntryReason.REFUND, refund.amount, Account.SALES, Account.CARD_GATEWAY)
+
+
+def _post(
+    session: Session, source_id: str, reason: EntryReason, amount: Money, source: Account, target: Account
+) -> None:
+    transfer_id, now = ids.new_id(), clock.now()
+    legs = ((source, -amount.amount_minor), (target, amount.amount_minor))
+    insert_rows(
+        session,
+        *(
+            WalletEntry(
+                id=ids.new_id(),
+                transfer_id=transfer_id,
+                account=account,
+                wallet_id=None,
+                amount_minor=minor,
+                currency=amount.currency,
+                balance_minor=None,
+                reason=reason,
+                source_id=source_id,
+                created_at=now,
+            )
+            for account, minor in legs
+        ),
+    )
 
 
 def _move(

@@ -2,11 +2,17 @@
 
 from typing import Any
 
+from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from common import clock, ids
+from common.db import reading
+from payment.gateway import Verdict
+from payment.gateway.simulated import SimulatedCharge
 from payment.handlers import HANDLERS
+from payment.models import Account, Wallet, WalletEntry
 from tests.support.services import an_event, bearer, deliver
 
 GOOD = "4242424242424242"
@@ -89,6 +95,30 @@ def top_up(client: FlaskClient, user_id: str, amount_minor: int) -> None:
     assert answer.status_code == 201, answer.text
 
 
+def gateway_of(app: Flask) -> Any:
+    """The first card gateway itself, for tests to break."""
+    return next(iter(app.extensions["payment_gateways"].inner.values()))
+
+
 def balance(client: FlaskClient, user_id: str) -> int:
     amount: int = client.get("/api/payment/wallet", headers=bearer(user_id)).json["balance"]["amount_minor"]  # type: ignore[index]
     return amount
+
+
+def assert_books_hold() -> None:
+    """Every transfer adds up to zero, every balance is the sum of its entries, and what the ledger says of the card
+    gateways is what these have: captured less refunded."""
+    entries = WalletEntry.__table__
+    with reading() as session:
+        by_transfer = select(func.sum(entries.c.amount_minor)).group_by(entries.c.transfer_id)
+        assert set(session.scalars(by_transfer)) <= {0}
+        for wallet in session.scalars(select(Wallet)):
+            held = select(func.coalesce(func.sum(entries.c.amount_minor), 0))
+            assert session.scalar(held.where(entries.c.wallet_id == wallet.id)) == wallet.balance_minor >= 0
+        through = select(func.coalesce(func.sum(entries.c.amount_minor), 0))
+        captured = select(
+            func.coalesce(func.sum(SimulatedCharge.amount_minor - SimulatedCharge.refunded_minor), 0)
+        ).where(SimulatedCharge.verdict == Verdict.CAPTURED)
+        assert session.scalar(through.where(entries.c.account == Account.CARD_GATEWAY)) == -(
+            session.scalar(captured) or 0
+        )

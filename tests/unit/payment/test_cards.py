@@ -231,7 +231,6 @@ def test_a_card_that_cannot_be_one_is_refused_without_being_shown(client: FlaskC
         {"reference": {"type": "loan", "id": ME}},
         {"surprise": True},
         {"save_method": "yes"},
-        {"save_method": True},
     ],
 )
 def test_a_body_that_makes_no_sense_is_refused(client: FlaskClient, body: dict) -> None:

@@ -18,7 +18,7 @@ from payment.gateway.simulated import SimulatedCharge
 from payment.jobs import advance_payments
 from payment.models import Payment
 from payment.use_cases import payments
-from tests.support.payments import LOSES_ANSWER, card, new_order, pay
+from tests.support.payments import LOSES_ANSWER, card, gateway_of, new_order, pay
 from tests.support.services import bearer, emitted
 
 ME = ids.new_id()
@@ -53,8 +53,8 @@ def die_after(target: Any, name: str, patch: pytest.MonkeyPatch) -> None:
 SEAMS = {
     "before the intent": lambda app, patch: die_before(payments, "begin_payment", patch),
     "in the intent's transaction": lambda app, patch: die_after(payments, "begin_payment", patch),
-    "after the intent": lambda app, patch: die_before(app.extensions["payment_gateway"], "charge", patch),
-    "after the charge": lambda app, patch: die_after(app.extensions["payment_gateway"], "charge", patch),
+    "after the intent": lambda app, patch: die_before(gateway_of(app), "charge", patch),
+    "after the charge": lambda app, patch: die_after(gateway_of(app), "charge", patch),
     "before settling": lambda app, patch: die_before(payments, "settle_charge", patch),
     "in settling's transaction": lambda app, patch: die_after(payments, "settle_charge", patch),
 }
@@ -113,7 +113,7 @@ def test_an_unknown_outcome_is_settled_by_asking_not_by_charging_again(
         answer = pay(client, ME, new_order(ME), method=card(LOSES_ANSWER))
         assert (answer.status_code, answer.json["state"]) == (201, "processing")
         assert emitted() == []
-        gateway = app.extensions["payment_gateway"]
+        gateway = gateway_of(app)
         look_up = gateway.look_up
         die_before(gateway, "charge", monkeypatch)
         monkeypatch.setattr(
@@ -143,7 +143,7 @@ def test_a_gateway_that_stays_silent_is_asked_ever_less_often(
             asked.append((clock.now() - started).total_seconds())
             raise GatewayTrouble("silent")
 
-        monkeypatch.setattr(app.extensions["payment_gateway"], "look_up", silent)
+        monkeypatch.setattr(gateway_of(app), "look_up", silent)
         for _ in range(4 * 3600 // 5):
             clock.move(timedelta(seconds=5))
             advance_payments()

@@ -18,6 +18,7 @@ from tests.support.payments import (
     WALLET,
     balance,
     card,
+    gateway_of,
     invoice_event,
     new_order,
     order_event,
@@ -76,7 +77,7 @@ def test_a_refund_whose_answer_is_lost_is_not_made_twice(
     order_id = new_order(ME)
     payment_id = pay(client, ME, order_id).json["id"]
     order_event("order.failed", order_id, ME)
-    gateway = app.extensions["payment_gateway"]
+    gateway = gateway_of(app)
     refund = gateway.refund
 
     def lose_the_answer(**wanted: object) -> None:
@@ -102,7 +103,7 @@ def test_an_order_cancelled_while_its_card_is_charged_gets_its_money_back(
     app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order_id = new_order(ME)
-    gateway = app.extensions["payment_gateway"]
+    gateway = gateway_of(app)
     charge = gateway.charge
 
     def cancel_meanwhile(**wanted: object) -> object:

@@ -1,38 +1,29 @@
-"""Tables of payment, and the transitions of their states.
-
-Locks are taken in the order payables, wallets, payments, refunds.
-"""
+"""What may be paid, payments and refunds, and the transitions of their states."""
 
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     ForeignKey,
     Index,
-    Insert,
     String,
-    Table,
-    UniqueConstraint,
     Update,
     bindparam,
+    false,
     text,
 )
-from sqlalchemy import insert as sql_insert
 from sqlalchemy import update as sql_update
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.orm.attributes import set_committed_value
 
 from common import clock, ids
-from common.db import Id, ModelBase, enum_column, service_metadata
+from common.db import Id, enum_column
 from common.money import Money
-
-
-class Base(ModelBase, DeclarativeBase):
-    metadata = service_metadata()
+from payment.models.base import Base, changed_one
 
 
 class ReferenceType(StrEnum):
@@ -47,6 +38,26 @@ class PayableState(StrEnum):
     OPEN = "open"
     PAID = "paid"
     CLOSED = "closed"
+
+
+class MethodState(StrEnum):
+    PENDING = "pending"
+    ACTIVE = "active"
+    REMOVING = "removing"
+    REMOVED = "removed"
+
+
+class CaseKind(StrEnum):
+    """Why a person has to look."""
+
+    REFUND_REFUSED = "refund_refused"
+    CAPTURED_AFTER_FAILURE = "captured_after_failure"
+    CHARGEBACK = "chargeback"
+
+
+class CaseState(StrEnum):
+    OPEN = "open"
+    RESOLVED = "resolved"
 
 
 class MethodType(StrEnum):
@@ -70,34 +81,22 @@ class RefundState(StrEnum):
     FAILED = "failed"
 
 
-class Account(StrEnum):
-    """Where wallet money comes from and goes to: a customer's wallet, or one of the operator's accounts."""
-
-    WALLET = "wallet"
-    CARD_GATEWAY = "card_gateway"
-    SALES = "sales"
-
-
-class EntryReason(StrEnum):
-    TOP_UP = "top_up"
-    PAYMENT = "payment"
-    REFUND = "refund"
-
-
 HOLDING = (PaymentState.PROCESSING, PaymentState.REQUIRES_ACTION, PaymentState.COMPLETED)
 """States in which a payment holds its order or invoice: its owner cannot have a second one beside it."""
 PENDING = (PaymentState.PROCESSING, PaymentState.REQUIRES_ACTION)
 """States in which the outcome is not known yet."""
 
-LOW_BALANCE_MINOR = 10_000
-"""Below this the customer is told, unless they set another bound."""
-
-_HOLDS = text("state IN ('processing', 'requires_action', 'completed') AND reference_id IS NOT NULL")
+_HOLDS = text(
+    "state IN ('processing', 'requires_action', 'completed') AND reference_id IS NOT NULL AND NOT released"
+)
 _DUE = text("check_at IS NOT NULL")
 
 
 class Payable(Base):
-    """An order or an invoice as its events tell: who owes how much, and whether it can still be paid."""
+    """An order or an invoice as its events tell: who owes how much, and whether it can still be paid.
+
+    `as_of` is the time of the newest event that was taken in, so that an older one that comes later changes nothing.
+    """
 
     __tablename__ = "payables"
 
@@ -109,6 +108,7 @@ class Payable(Base):
     state: Mapped[PayableState] = mapped_column(enum_column(PayableState))
     closed_reason: Mapped[str | None] = mapped_column(String(100))
     paid_by: Mapped[str | None] = mapped_column(Id)
+    as_of: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
     @property
@@ -122,6 +122,11 @@ class Payable(Base):
         self.state, self.closed_reason = PayableState.CLOSED, reason
         return True
 
+    def owe(self, amount: Money) -> None:
+        """So much is due now, whatever was due or paid before."""
+        self.amount_minor, self.currency, self.paid_by = amount.amount_minor, amount.currency, None
+        self.state = PayableState.OPEN if amount.amount_minor > 0 else PayableState.PAID
+
     def pay_elsewhere(self, payment_id: str | None) -> None:
         """Its producer says that it is paid; no-op unless it was open."""
         if self.state is PayableState.OPEN:
@@ -132,7 +137,8 @@ class Payment(Base):
     """A payment and how far it is.
 
     `check_at` is when the janitor looks at it next (null: nothing to do), `awaits_reference` while the event of its
-    order or invoice has not arrived. Its id is the key under which the gateway knows the charge.
+    order or invoice has not arrived; `released` when its invoice is owed again, so that another may pay that. Its id is
+    the key under which the gateway knows the charge; `gateway_token` stands for the card until it is charged.
     """
 
     __tablename__ = "payments"
@@ -154,7 +160,7 @@ class Payment(Base):
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new_id)
     user_id: Mapped[str] = mapped_column(Id)
     reference_type: Mapped[ReferenceType] = mapped_column(enum_column(ReferenceType))
-    reference_id: Mapped[str | None] = mapped_column(Id)
+    reference_id: Mapped[str | None] = mapped_column(Id, index=True)
     amount_minor: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str] = mapped_column(String(3))
     refunded_minor: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -165,9 +171,12 @@ class Payment(Base):
     last4: Mapped[str | None] = mapped_column(String(4))
     gateway: Mapped[str | None] = mapped_column(String(30))
     gateway_token: Mapped[str | None] = mapped_column(String(100))
+    saved_method_id: Mapped[str | None] = mapped_column(Id)
     awaits_reference: Mapped[bool] = mapped_column(default=False)
+    released: Mapped[bool] = mapped_column(default=False, server_default=false())
     otp_tries: Mapped[int] = mapped_column(default=0)
     action_expires_at: Mapped[datetime | None]
+    action_url: Mapped[str | None] = mapped_column(String(500))
     check_at: Mapped[datetime | None]
     checks: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
@@ -192,6 +201,7 @@ class Refund(Base):
     amount_minor: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str] = mapped_column(String(3))
     reason: Mapped[str] = mapped_column(String(200))
+    requested_by: Mapped[str | None] = mapped_column(Id)
     state: Mapped[RefundState] = mapped_column(enum_column(RefundState))
     check_at: Mapped[datetime | None]
     checks: Mapped[int] = mapped_column(default=0)
@@ -212,61 +222,12 @@ class Refund(Base):
         )
 
 
-class Wallet(Base):
-    """A customer's prepaid balance in one currency: always the sum of its entries, never below zero.
-
-    The customer is told when it falls below `low_balance_minor` (0: never).
-    """
-
-    __tablename__ = "wallets"
-    __table_args__ = (
-        UniqueConstraint("user_id", "currency"),
-        CheckConstraint("balance_minor >= 0", name="balance_not_negative"),
-    )
-
-    id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new_id)
-    user_id: Mapped[str] = mapped_column(Id)
-    currency: Mapped[str] = mapped_column(String(3))
-    balance_minor: Mapped[int] = mapped_column(BigInteger, default=0)
-    low_balance_minor: Mapped[int] = mapped_column(
-        BigInteger, default=LOW_BALANCE_MINOR, server_default="10000"
-    )
-    created_at: Mapped[datetime] = mapped_column(default=clock.now)
-
-
-class WalletEntry(Base):
-    """One leg of a double entry: all legs of a `transfer_id` add up to zero. Rows are only ever added:
-    triggers hold that.
-
-    The operator's accounts have no balance row (every payment would wait for it): theirs is the sum of their legs.
-    """
-
-    __tablename__ = "wallet_entries"
-    __table_args__ = (
-        Index("ix_wallet_entries_wallet_id_id", "wallet_id", "id"),
-        UniqueConstraint("source_id", "reason", "wallet_id"),
-        CheckConstraint("(account = 'wallet') = (wallet_id IS NOT NULL)", name="wallet_named"),
-        CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
-    )
-
-    id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new_id)
-    transfer_id: Mapped[str] = mapped_column(Id)
-    account: Mapped[Account] = mapped_column(enum_column(Account))
-    wallet_id: Mapped[str | None] = mapped_column(ForeignKey("wallets.id"))
-    amount_minor: Mapped[int] = mapped_column(BigInteger)
-    currency: Mapped[str] = mapped_column(String(3))
-    balance_minor: Mapped[int | None] = mapped_column(BigInteger)
-    reason: Mapped[EntryReason] = mapped_column(enum_column(EntryReason))
-    source_id: Mapped[str] = mapped_column(Id)
-    created_at: Mapped[datetime] = mapped_column(default=clock.now)
-
-
 _BEFORE: dict[PaymentState, tuple[PaymentState, ...]] = {
     PaymentState.PROCESSING: (PaymentState.REQUIRES_ACTION,),
     PaymentState.REQUIRES_ACTION: (PaymentState.PROCESSING,),
-    PaymentState.COMPLETED: PENDING,
+    PaymentState.COMPLETED: (*PENDING, PaymentState.REFUNDING),
     PaymentState.FAILED: PENDING,
-    PaymentState.REFUNDING: (PaymentState.COMPLETED,),
+    PaymentState.REFUNDING: (PaymentState.COMPLETED, PaymentState.REFUNDING, PaymentState.FAILED),
     PaymentState.REFUNDED: (PaymentState.REFUNDING,),
 }
 
@@ -275,14 +236,18 @@ _BEFORE: dict[PaymentState, tuple[PaymentState, ...]] = {
 # once, since building one anew costs more than running it.
 
 
-def take_payable(session: Session, reference_id: str, payment_id: str) -> bool:
-    """open → paid by this payment; False when it is not open."""
-    return _changed(session, _TAKE, {"key": reference_id, "payment": payment_id})
+def take_payable(session: Session, reference_id: str, payment_id: str, amount: Money) -> bool:
+    """open → paid by this payment; False when it is not open, or another amount is due by now."""
+    return changed_one(
+        session,
+        _TAKE,
+        {"key": reference_id, "payment": payment_id, "due": amount.amount_minor, "money": amount.currency},
+    )
 
 
 def give_payable_back(session: Session, reference_id: str, payment_id: str) -> None:
     """Undo `take_payable` within its transaction."""
-    _changed(session, _GIVE_BACK, {"key": reference_id, "payment": payment_id})
+    changed_one(session, _GIVE_BACK, {"key": reference_id, "payment": payment_id})
 
 
 def move_payment(session: Session, payment: Payment, to: PaymentState, **values: Any) -> bool:
@@ -290,7 +255,7 @@ def move_payment(session: Session, payment: Payment, to: PaymentState, **values:
     does not allow that. The object follows, whether it belongs to the session or not."""
     values["state"] = to
     names = tuple(sorted(values))
-    if not _changed(
+    if not changed_one(
         session, _moving(to, names), {"key": payment.id, **{f"to_{n}": values[n] for n in names}}
     ):
         return False
@@ -299,55 +264,20 @@ def move_payment(session: Session, payment: Payment, to: PaymentState, **values:
     return True
 
 
-class Balance(NamedTuple):
-    """A wallet after a change."""
-
-    wallet_id: str
-    balance_minor: int
-    low_balance_minor: int
-
-
-def change_balance(session: Session, user_id: str, by: Money) -> Balance | None:
-    """Add to a balance; the wallet as it then is, or None when it would fall below zero or is not there."""
-    changed = session.connection().execute(
-        _CHANGE_BALANCE, {"owner": user_id, "money": by.currency, "by": by.amount_minor}
-    )
-    row = changed.one_or_none()
-    return None if row is None else Balance(*row)
-
-
-def insert_rows(session: Session, *rows: Base) -> None:
-    """Add rows of one table as they are, without the session taking them in."""
-    table = rows[0].__table__
-    assert isinstance(table, Table)
-    names = [column.name for column in table.columns]
-    values = [{name: getattr(row, name) for name in names} for row in rows]
-    session.connection().execute(_inserting(table), values if len(values) > 1 else values[0])
-
-
-def _changed(session: Session, statement: Update, values: dict[str, Any]) -> bool:
-    return session.connection().execute(statement, values).rowcount == 1
-
-
 _TAKE = (
     sql_update(Payable.__table__)  # type: ignore[arg-type]
-    .where(Payable.id == bindparam("key"), Payable.state == PayableState.OPEN)
+    .where(
+        Payable.id == bindparam("key"),
+        Payable.state == PayableState.OPEN,
+        Payable.amount_minor == bindparam("due"),
+        Payable.currency == bindparam("money"),
+    )
     .values(state=PayableState.PAID, paid_by=bindparam("payment"))
 )
 _GIVE_BACK = (
     sql_update(Payable.__table__)  # type: ignore[arg-type]
     .where(Payable.id == bindparam("key"), Payable.paid_by == bindparam("payment"))
     .values(state=PayableState.OPEN, paid_by=None)
-)
-_CHANGE_BALANCE = (
-    sql_update(Wallet.__table__)  # type: ignore[arg-type]
-    .where(
-        Wallet.user_id == bindparam("owner"),
-        Wallet.currency == bindparam("money"),
-        Wallet.balance_minor + bindparam("by") >= 0,
-    )
-    .values(balance_minor=Wallet.balance_minor + bindparam("by"))
-    .returning(Wallet.id, Wallet.balance_minor, Wallet.low_balance_minor)
 )
 
 
@@ -358,8 +288,3 @@ def _moving(to: PaymentState, names: tuple[str, ...]) -> Update:
         .where(Payment.id == bindparam("key"), Payment.state.in_(_BEFORE[to]))
         .values({name: bindparam(f"to_{name}") for name in names})
     )
-
-
-@cache
-def _inserting(table: Table) -> Insert:
-    return sql_insert(table)

@@ -1,0 +1,56 @@
+"""Tables of payment, and the transitions of their states.
+
+Locks are taken in the order payables, wallets, payments, refunds.
+"""
+
+from payment.models.base import Base, changed_one, insert_rows
+from payment.models.cases import Case
+from payment.models.methods import SavedMethod
+from payment.models.payments import (
+    HOLDING,
+    PENDING,
+    CaseKind,
+    CaseState,
+    MethodState,
+    MethodType,
+    Payable,
+    PayableState,
+    Payment,
+    PaymentState,
+    ReferenceType,
+    Refund,
+    RefundState,
+    give_payable_back,
+    move_payment,
+    take_payable,
+)
+from payment.models.wallets import Account, EntryReason, Wallet, WalletEntry, change_balance
+
+__all__ = [
+    "HOLDING",
+    "PENDING",
+    "Account",
+    "Base",
+    "Case",
+    "CaseKind",
+    "CaseState",
+    "EntryReason",
+    "MethodState",
+    "MethodType",
+    "Payable",
+    "PayableState",
+    "Payment",
+    "PaymentState",
+    "ReferenceType",
+    "Refund",
+    "RefundState",
+    "SavedMethod",
+    "Wallet",
+    "WalletEntry",
+    "change_balance",
+    "changed_one",
+    "give_payable_back",
+    "insert_rows",
+    "move_payment",
+    "take_payable",
+]

@@ -1,0 +1,110 @@
+"""Wallets and the ledger."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, bindparam
+from sqlalchemy import update as sql_update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from common import clock, ids
+from common.db import Id, enum_column
+from common.money import Money
+from payment.models.base import Base
+
+
+class Account(StrEnum):
+    """Where wallet money comes from and goes to: a customer's wallet, or one of the operator's accounts."""
+
+    WALLET = "wallet"
+    CARD_GATEWAY = "card_gateway"
+    SALES = "sales"
+
+
+class EntryReason(StrEnum):
+    TOP_UP = "top_up"
+    PAYMENT = "payment"
+    REFUND = "refund"
+
+
+LOW_BALANCE_MINOR = 10_000
+"""Below this the customer is told, unless they set another bound."""
+
+
+class Wallet(Base):
+    """A customer's prepaid balance in one currency: always the sum of its entries, never below zero.
+
+    The customer is told when it falls below `low_balance_minor` (0: never).
+    """
+
+    __tablename__ = "wallets"
+    __table_args__ = (
+        UniqueConstraint("user_id", "currency"),
+        CheckConstraint("balance_minor >= 0", name="balance_not_negative"),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new_id)
+    user_id: Mapped[str] = mapped_column(Id)
+    currency: Mapped[str] = mapped_column(String(3))
+    balance_minor: Mapped[int] = mapped_column(BigInteger, default=0)
+    low_balance_minor: Mapped[int] = mapped_column(
+        BigInteger, default=LOW_BALANCE_MINOR, server_default="10000"
+    )
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class WalletEntry(Base):
+    """One leg of a double entry: all legs of a `transfer_id` add up to zero. Rows are only ever added:
+    triggers hold that.
+
+    The operator's accounts have no balance row (every payment would wait for it): theirs is the sum of their legs.
+    """
+
+    __tablename__ = "wallet_entries"
+    __table_args__ = (
+        Index("ix_wallet_entries_wallet_id_id", "wallet_id", "id"),
+        UniqueConstraint("source_id", "reason", "wallet_id"),
+        CheckConstraint("(account = 'wallet') = (wallet_id IS NOT NULL)", name="wallet_named"),
+        CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new_id)
+    transfer_id: Mapped[str] = mapped_column(Id)
+    account: Mapped[Account] = mapped_column(enum_column(Account))
+    wallet_id: Mapped[str | None] = mapped_column(ForeignKey("wallets.id"))
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(String(3))
+    balance_minor: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[EntryReason] = mapped_column(enum_column(EntryReason))
+    source_id: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class Balance(NamedTuple):
+    """A wallet after a change."""
+
+    wallet_id: str
+    balance_minor: int
+    low_balance_minor: int
+
+
+def change_balance(session: Session, user_id: str, by: Money) -> Balance | None:
+    """Add to a balance; the wallet as it then is, or None when it would fall below zero or is not there."""
+    changed = session.connection().execute(
+        _CHANGE_BALANCE, {"owner": user_id, "money": by.currency, "by": by.amount_minor}
+    )
+    row = changed.one_or_none()
+    return None if row is None else Balance(*row)
+
+
+_CHANGE_BALANCE = (
+    sql_update(Wallet.__table__)  # type: ignore[arg-type]
+    .where(
+        Wallet.user_id == bindparam("owner"),
+        Wallet.currency == bindparam("money"),
+        Wallet.balance_minor + bindparam("by") >= 0,
+    )
+    .values(balance_minor=Wallet.balance_minor + bindparam("by"))
+    .returning(Wallet.id, Wallet.balance_minor, Wallet.low_balance_minor)
+)

@@ -1,0 +1,6 @@
+"""HTTP in: `/api/payment`."""
+
+from payment.routes import care, cases, methods, payments, wallets, webhooks
+from payment.routes.blueprint import routes
+
+__all__ = ["care", "cases", "methods", "payments", "routes", "wallets", "webhooks"]
