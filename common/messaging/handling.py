@@ -6,6 +6,7 @@ share a transaction (a commit costs more than most handlers); if anything goes w
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +78,10 @@ class _Duplicate(Exception):
 
 def handle(queue: str, handlers: Handlers, body: bytes) -> Outcome:
     """Handle one message. Raises DatabaseAway. Safe to repeat."""
-    read = _read(handlers, body)
+    try:
+        read = _read(handlers, body)
+    except Exception as error:  # noqa: BLE001 (a fault of ours, perhaps in a schema: the queue goes on)
+        return _unexpected("", error)
     if isinstance(read, Dead):
         return read
     event, handler = read
@@ -88,23 +92,25 @@ def handle(queue: str, handlers: Handlers, body: bytes) -> Outcome:
 def handle_batch(queue: str, handlers: Handlers, bodies: Sequence[bytes]) -> int:
     """Handle messages from the front in one transaction. Returns how many: 0 when they must be handled one by one."""
     batch: list[tuple[Event, Handler]] = []
-    for body in bodies:
-        read = _read(handlers, body)
-        if isinstance(read, Dead):
-            break
-        batch.append(read)
-    if len(batch) < 2:
-        return 0
     began = time.perf_counter()
     try:
+        for body in bodies:
+            read = _read(handlers, body)
+            if isinstance(read, Dead):
+                break
+            batch.append(read)
+        if len(batch) < 2:
+            return 0
         done = _together(queue, batch)
     except Exception as error:  # noqa: BLE001 (whatever it is, handled alone each message gets what it deserves)
         log.debug("%s: %d messages one by one after %s", queue, len(batch), type(error).__name__)
         return 0
     each = (time.perf_counter() - began) / done
-    for event, _ in batch[:done]:
-        metrics.HANDLED.labels(queue, event.type).inc()
-        metrics.HANDLING_SECONDS.labels(queue).observe(each)
+    seconds = metrics.HANDLING_SECONDS.labels(queue)
+    for _ in range(done):
+        seconds.observe(each)
+    for event_type, count in Counter(event.type for event, _ in batch[:done]).items():
+        metrics.HANDLED.labels(queue, event_type).inc(count)
     return done
 
 
@@ -174,9 +180,9 @@ def _handle(queue: str, handler: Handler, event: Event) -> Outcome:
     except (OperationalError, InterfaceError, PoolTimeout) as error:
         if not database_answers():
             raise DatabaseAway(type(error).__name__) from error
-        return _unexpected(event, error)
+        return _unexpected(event.type, error)
     except Exception as error:  # noqa: BLE001 (whatever a handler does, the queue goes on)
-        return _unexpected(event, error)
+        return _unexpected(event.type, error)
     metrics.HANDLED.labels(queue, event.type).inc()
     metrics.HANDLING_SECONDS.labels(queue).observe(time.perf_counter() - began)
     return Done()
@@ -193,10 +199,10 @@ def _once(queue: str, handler: Handler, event: Event) -> None:
         handler(session, event)
 
 
-def _unexpected(event: Event, error: Exception) -> Again:
+def _unexpected(event_type: str, error: Exception) -> Again:
     """The exception's own text stays in the log: it may hold personal data."""
-    log.error("handler of %s failed", event.type, exc_info=error)
-    return Again(type(error).__name__, "the handler failed; its log has more", event.type)
+    log.error("handling %s failed", event_type or "a message", exc_info=error)
+    return Again(type(error).__name__, "the handler failed; its log has more", event_type)
 
 
 def database_answers() -> bool:

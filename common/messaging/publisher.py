@@ -23,7 +23,7 @@ CONFIRM_WITHIN_WHEN_STOPPING_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is published; `properties.message_id` tells messages of one batch apart."""
+    """What is published; `properties.message_id` tells messages apart."""
 
     exchange: str
     routing_key: str
@@ -33,7 +33,7 @@ class Message:
 
 @dataclass(slots=True)
 class Receipt:
-    """What became of a batch. What is in neither was on its way when the connection was lost: unknown."""
+    """What became of messages: the ids of those confirmed, and why others failed."""
 
     confirmed: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -50,6 +50,7 @@ class Publisher:
         """What ended the connection or the channel; such a publisher is of no use any more."""
         self._blocked = False
         self._tag = 0
+        self._down_to = 0
         self._unconfirmed: dict[int, str] = {}
         self._returned: dict[str, str] = {}
         self._receipt = Receipt()
@@ -69,25 +70,32 @@ class Publisher:
             if time.monotonic() > deadline or self._stopped():
                 raise BrokerTrouble("no channel in time")
 
-    def publish(self, messages: Sequence[Message]) -> Receipt:
-        """Publish all (mandatory), and wait until each is confirmed or refused, or the connection is lost."""
+    def send(self, messages: Sequence[Message]) -> None:
+        """Have the messages on their way (mandatory); `settle` tells what became of them."""
         self._raise_loss()
         assert self._channel is not None
-        receipt = self._receipt = Receipt()
         for message in messages:
             self._channel.basic_publish(
                 message.exchange, message.routing_key, message.body, message.properties, mandatory=True
             )
             self._tag += 1
             self._unconfirmed[self._tag] = message.properties.message_id or ""
+
+    def settle(self, down_to: int = 0) -> Receipt:
+        """Wait until at most `down_to` messages are on their way; what became of the others since the last call.
+
+        Does not raise when the connection is lost: then what is in no receipt is unknown.
+        """
+        self._down_to = down_to
         waited_from, left = time.monotonic(), len(self._unconfirmed)
-        while self._unconfirmed and self.lost is None:
+        while len(self._unconfirmed) > down_to and self.lost is None:
             self._run(0.5)
             if self._blocked or len(self._unconfirmed) < left:
                 waited_from, left = time.monotonic(), len(self._unconfirmed)
             patience = CONFIRM_WITHIN_WHEN_STOPPING_S if self._stopped() else CONFIRM_WITHIN_S
             if time.monotonic() - waited_from > patience:
                 self.lost = BrokerTrouble("no confirmation in time")
+        receipt, self._receipt = self._receipt, Receipt()
         return receipt
 
     def pump(self, seconds: float) -> None:
@@ -155,7 +163,7 @@ class Publisher:
                 self._receipt.confirmed.append(message_id)
             else:
                 self._receipt.failed[message_id] = reason
-        if not self._unconfirmed:
+        if len(self._unconfirmed) <= self._down_to:
             self._loop.stop()
 
     def _on_loss(self, _source: object, error: BaseException | str) -> None:

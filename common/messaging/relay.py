@@ -8,7 +8,7 @@ import heapq
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ from common.settings import Settings
 log = logging.getLogger(__name__)
 
 BATCH = 500
-"""Messages in flight at once, and rows marked by one UPDATE."""
+"""Rows read, sent and marked at once; twice as many may be on their way."""
 POLL_S = 1.0
 MAX_BODY = 4 * 1024 * 1024
 """For a body above its own limit the broker closes the channel under all others."""
@@ -94,6 +94,8 @@ class Relay:
         self._rung = threading.Event()
         self._publisher: Publisher | None = None
         self._suspects = 0
+        self._on_their_way: dict[str, Pending] = {}
+        self._unfit: dict[str, str] = {}
         self._unrecorded: list[Receipt] = []
         self._held: list[tuple[float, str]] | None = None  # None: to be read again
 
@@ -129,6 +131,7 @@ class Relay:
             publisher.connect()
             self._publisher, self.connected = publisher, True
             self._held = None
+            self._on_their_way.clear()
             while self.leads.is_set() and not self._stop.is_set():
                 self._rung.clear()
                 try:
@@ -144,14 +147,24 @@ class Relay:
             publisher.close()
 
     def _round(self, publisher: Publisher) -> bool:
-        """Publish a batch of what is new and a few of what failed before; returns whether there is more."""
+        """Publish what is new and a few of what failed before; returns whether there may be more already.
+
+        While one batch is being confirmed the next is read and sent. A row with an id behind the batch before it (its
+        transaction took longer) is for the next round.
+        """
         self._record()
         if self._held is None:
             self._held = [(time.monotonic(), row_id) for row_id in _read_ids(_FAILED_BEFORE)]
-        fresh = _read(_FRESH)
-        self._publish(publisher, fresh)
+        last_id, until = "", time.monotonic() + POLL_S
+        while True:
+            fresh = _read(_FRESH.where(Outbox.id > last_id))
+            full = len(fresh) == BATCH and time.monotonic() < until and not self._stop.is_set()
+            self._publish(publisher, fresh, keep=BATCH if full else 0)
+            if not full:
+                break
+            last_id = fresh[-1].id
         due = self._due(self._held)
-        self._publish(publisher, due)
+        self._publish(publisher, due, keep=0)
         return len(fresh) == BATCH or len(due) == _DUE_BATCH
 
     def _due(self, held: list[tuple[float, str]]) -> list[Pending]:
@@ -166,34 +179,50 @@ class Relay:
             self._held = None
             raise
 
-    def _publish(self, publisher: Publisher, rows: list[Pending]) -> None:
-        if not rows:
-            return
-        for chunk in [[row] for row in rows] if self._suspects else [rows]:
-            self._publish_together(publisher, chunk)
+    def _publish(self, publisher: Publisher, rows: list[Pending], keep: int) -> None:
+        """Publish rows, and wait until at most `keep` are on their way."""
+        if self._suspects:
+            for row in rows:
+                self._send(publisher, [row])
+                self._settle(publisher, 0)
+        else:
+            self._send(publisher, rows)
+            self._settle(publisher, keep)
 
-    def _publish_together(self, publisher: Publisher, rows: list[Pending]) -> None:
-        unfit = {row.id: reason for row in rows if (reason := self._unfit(row)) is not None}
-        receipt = publisher.publish([self._message(row) for row in rows if row.id not in unfit])
-        receipt.failed.update(unfit)
-        self._isolate(publisher, rows, receipt)
+    def _send(self, publisher: Publisher, rows: list[Pending]) -> None:
+        self._on_their_way.update((row.id, row) for row in rows)
+        self._unfit = {row.id: reason for row in rows if (reason := self._why_unfit(row)) is not None}
+        publisher.send([self._message(row) for row in rows if row.id not in self._unfit])
+
+    def _settle(self, publisher: Publisher, keep: int) -> None:
+        """Write down what became of rows, and let those wait that failed."""
+        receipt = publisher.settle(keep)
+        receipt.failed.update(self._unfit)
+        self._unfit = {}
+        self._isolate(publisher, receipt)
+        if not receipt.confirmed and not receipt.failed:
+            return
+        confirmed = [self._on_their_way.pop(row_id) for row_id in receipt.confirmed]
+        failed = [self._on_their_way.pop(row_id) for row_id in receipt.failed]
+        self._suspects = max(0, self._suspects - len(confirmed) - len(failed))
         self._unrecorded.append(receipt)
-        _observe(rows, receipt)
+        _observe(confirmed, failed)
         self._record()
-        if receipt.failed:
-            self._hold([row for row in rows if row.id in receipt.failed])
-            log.warning("relay: %d events wait: %s", len(receipt.failed), next(iter(receipt.failed.values())))
+        if failed:
+            self._hold(failed)
+            log.warning("relay: %d events wait: %s", len(failed), next(iter(receipt.failed.values())))
             # Perhaps the broker has lost a queue that the topology has.
             self._topology.ensure(time.monotonic() - _TOPOLOGY_AGAIN_AFTER_S, self._stop.is_set)
 
-    def _isolate(self, publisher: Publisher, rows: list[Pending], receipt: Receipt) -> None:
-        """When the broker closes the channel over a message it does not say which: try those of the batch singly."""
+    def _isolate(self, publisher: Publisher, receipt: Receipt) -> None:
+        """When the broker closes the channel over a message it does not say which: try all that it may be singly."""
         if not isinstance(publisher.lost, ChannelClosedByBroker):
-            self._suspects = max(0, self._suspects - len(rows))
-        elif len(rows) > 1:
-            self._suspects = len(rows)
+            return
+        suspects = self._on_their_way.keys() - receipt.failed.keys() - set(receipt.confirmed)
+        if len(suspects) == 1:
+            receipt.failed[suspects.pop()] = f"refused by the broker: {publisher.lost.reply_text}"
         else:
-            receipt.failed[rows[0].id] = f"refused by the broker: {publisher.lost.reply_text}"
+            self._suspects = len(suspects)
 
     def _hold(self, rows: list[Pending]) -> None:
         """Let rows wait, longer each time."""
@@ -211,7 +240,7 @@ class Relay:
         next_due = self._held[0][0] - time.monotonic() if self._held else POLL_S
         return max(0.0, min(POLL_S, next_due))
 
-    def _unfit(self, row: Pending) -> str | None:
+    def _why_unfit(self, row: Pending) -> str | None:
         """Why a row cannot even be tried: the broker would close the channel under all others."""
         try:
             producer = contracts.producer_of(row.type)
@@ -243,11 +272,11 @@ def _read_ids(statement: Select[str]) -> list[str]:
         return list(session.scalars(statement))
 
 
-def _observe(rows: list[Pending], receipt: Receipt) -> None:
-    confirmed, now = set(receipt.confirmed), clock.now()
-    for row in rows:
-        if row.id in confirmed:
-            metrics.PUBLISHED.labels(row.type).inc()
-            metrics.RELAY_LAG.observe(max(0.0, (now - row.created_at).total_seconds()))
-        elif row.id in receipt.failed:
-            metrics.PUBLISH_FAILED.labels(row.type).inc()
+def _observe(confirmed: list[Pending], failed: list[Pending]) -> None:
+    now = clock.now()
+    for row in confirmed:
+        metrics.RELAY_LAG.observe(max(0.0, (now - row.created_at).total_seconds()))
+    for event_type, count in Counter(row.type for row in confirmed).items():
+        metrics.PUBLISHED.labels(event_type).inc(count)
+    for event_type, count in Counter(row.type for row in failed).items():
+        metrics.PUBLISH_FAILED.labels(event_type).inc(count)

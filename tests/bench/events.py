@@ -19,7 +19,7 @@ import pika
 from pika.spec import BasicProperties
 from sqlalchemy import func, insert, select
 
-from common import clock
+from common import clock, contracts
 from common.db import reading, transaction, wake
 from common.db.tables import Inbox, Outbox
 from common.messaging import Event, new_event
@@ -61,6 +61,18 @@ def run() -> Figures:
     ]
 
 
+SCHEMA = Path(contracts.__file__).parent / "events" / "auth" / "user.created.json"
+DATA = {
+    "user_id": "0193b5c1-0000-7000-8000-000000000001",
+    "phone": "+94771234567",
+    "email": "nimal@example.com",
+    "name": "Nimal Perera",
+    "language": "si",
+    "roles": ["customer"],
+    "created_at": "2026-11-21T10:00:00.000000Z",
+}
+
+
 class Pair:
     """A producing and a consuming service, each with its own database and worker process."""
 
@@ -74,7 +86,10 @@ class Pair:
         )
 
     def prepare(self) -> None:
+        """The house's thing gets the schema of a real event, of the middle size."""
         self._producer.write_contracts(self.contracts)
+        schema = self.contracts / "events" / self._producer.name / f"{THING}.json"
+        schema.write_bytes(SCHEMA.read_bytes())
         queues = {self._consumer.queue: [THING]}
         (self.contracts / "queues" / f"{self._producer.name}.json").write_bytes(orjson.dumps(queues))
         self._producer.migrate()
@@ -83,14 +98,14 @@ class Pair:
     @contextmanager
     def workers(self) -> Iterator[None]:
         with self._process(self._producer, "relay"), self._process(self._consumer, "consume"):
-            self._producer.emit(0)
+            self._emit()
             eventually(lambda: self._handled() == 1, within=60)
             time.sleep(3.0)  # young quorum queues are still busy with themselves
             yield
 
     def rate(self, count: int) -> float:
         """Events a second from the commit that wrote them to the commit of the last inbox row."""
-        rows = [new_event(THING, subject="somebody", data={"n": n}) for n in range(count)]
+        rows = [new_event(THING, subject="somebody", data=DATA) for _ in range(count)]
         values = [
             {"id": row.id, "type": row.type, "body": row.body, "created_at": row.created_at, "attempts": 0}
             for row in rows
@@ -106,13 +121,19 @@ class Pair:
     def latencies(self, count: int) -> list[float]:
         """Seconds from an event's commit to its handler's transaction, at a low rate."""
         emitted: dict[str, float] = {}
-        for n in range(count):
-            event_id = self._producer.emit(n)[0]
+        for _ in range(count):
+            event_id = self._emit()
             emitted[event_id] = time.time()
             time.sleep(PAUSE_S)
         with self._consumer.app.app_context():
             eventually(lambda: len(self._times(emitted)) == count, within=30)
             return [handled - emitted[event_id] for event_id, handled in self._times(emitted).items()]
+
+    def _emit(self) -> str:
+        row = new_event(THING, subject="somebody", data=DATA)
+        with self._producer.app.app_context(), transaction() as session:
+            session.add(row)
+        return row.id
 
     def _times(self, wanted: dict[str, float]) -> dict[str, float]:
         with reading() as session:
@@ -163,6 +184,7 @@ def work(role: str) -> None:
 
 
 RAW_QUEUE = "bench.raw"
+RAW_ACK_EVERY = 50
 
 
 def raw_rate(url: str) -> float:
@@ -170,24 +192,27 @@ def raw_rate(url: str) -> float:
     with _blocking(url) as connection:
         connection.channel().queue_declare(RAW_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
     environment = os.environ | {"RABBITMQ_URL": url}
-    with _role("raw-consume", environment) as consumer, _role("raw-publish", environment) as publisher:
-        assert consumer.stdout is not None
-        assert publisher.stdout is not None
-        assert consumer.stdout.readline() == "ready\n"
-        began = float(publisher.stdout.readline())
-        return EVENTS / (float(consumer.stdout.readline()) - began)
+    with _role("raw-consume", environment) as consumer:
+        assert _line(consumer) == "ready"
+        with _role("raw-publish", environment) as publisher:
+            began = float(_line(publisher))
+            return EVENTS / (float(_line(consumer)) - began)
+
+
+def _line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 def raw_publish() -> None:
     body = new_raw_event()
     publisher = Publisher(pika.URLParameters(os.environ["RABBITMQ_URL"]), lambda: False)
     publisher.connect()
-    time.sleep(0.5)
     print(time.time(), flush=True)
     for start in range(0, EVENTS, BATCH):
         properties = [BasicProperties(delivery_mode=2, message_id=str(start + n)) for n in range(BATCH)]
-        receipt = publisher.publish([Message("", RAW_QUEUE, body, each) for each in properties])
-        assert not receipt.failed
+        publisher.send([Message("", RAW_QUEUE, body, each) for each in properties])
+        assert len(publisher.settle().confirmed) == BATCH
     publisher.close()
 
 
@@ -195,14 +220,15 @@ def raw_consume() -> None:
     count = 0
     with _blocking(os.environ["RABBITMQ_URL"]) as connection:
         channel = connection.channel()
-        channel.basic_qos(prefetch_count=100)
+        channel.basic_qos(prefetch_count=4 * RAW_ACK_EVERY)
 
         def on_message(
             _channel: object, method: pika.spec.Basic.Deliver, _properties: object, _body: bytes
         ) -> None:
             nonlocal count
             count += 1
-            channel.basic_ack(method.delivery_tag or 0)
+            if count % RAW_ACK_EVERY == 0:
+                channel.basic_ack(method.delivery_tag or 0, multiple=True)
             if count == EVENTS:
                 print(time.time(), flush=True)
 

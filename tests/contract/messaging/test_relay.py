@@ -55,13 +55,13 @@ def test_a_row_that_nobody_could_publish_says_why_and_holds_nobody_up(house: Hou
 def test_a_message_over_which_the_broker_closes_the_channel_is_found_among_others(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = publisher.Publisher.publish
+    send = publisher.Publisher.send
 
-    def to_nowhere(self: publisher.Publisher, messages: list[publisher.Message]) -> publisher.Receipt:
+    def to_nowhere(self: publisher.Publisher, messages: list[publisher.Message]) -> None:
         """Send thing 5 to an exchange that is not there: for that the broker closes the channel."""
-        return publish(self, [_astray(each) if b'"n":5}' in each.body else each for each in messages])
+        send(self, [_astray(each) if b'"n":5}' in each.body else each for each in messages])
 
-    monkeypatch.setattr(publisher.Publisher, "publish", to_nowhere)
+    monkeypatch.setattr(publisher.Publisher, "send", to_nowhere)
     ids = house.emit(*range(10))
     with house.worker():
         eventually(lambda: house.effects() == [0, 1, 2, 3, 4, 6, 7, 8, 9], within=60)
