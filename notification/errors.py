@@ -1,5 +1,37 @@
-"""Refusals of notification: it has none of its own yet."""
+"""Refusals of notification."""
 
-from common.errors import AppError
+from common.errors import AppError, Conflict, ValidationFailed
 
-ERRORS: tuple[type[AppError], ...] = ()
+
+class CategoryMandatory(ValidationFailed):
+    code, title = "category_mandatory", "Security and statutory notices cannot be switched off"
+
+
+class TargetNotAllowed(ValidationFailed):
+    code, title = "target_not_allowed", "This address cannot be called from here"
+
+
+class TooManyWebhooks(Conflict):
+    code, title = "too_many_webhooks", "No more webhooks can be added"
+
+
+class TooManyDevices(Conflict):
+    code, title = "too_many_devices", "No more devices can be added"
+
+
+class PushNotConfigured(Conflict):
+    code, title = "push_not_configured", "Web push is not set up here"
+
+
+class DeliveryNotRetryable(Conflict):
+    code, title = "delivery_not_retryable", "This message cannot be sent again"
+
+
+ERRORS: tuple[type[AppError], ...] = (
+    CategoryMandatory,
+    TargetNotAllowed,
+    TooManyWebhooks,
+    TooManyDevices,
+    PushNotConfigured,
+    DeliveryNotRetryable,
+)

@@ -4,13 +4,14 @@ from sqlalchemy.orm import Session
 
 from common.identity.revocations import REVOCATION_HANDLERS, on_user_deactivated
 from common.messaging import Event
-from notification import use_cases
 from notification.models import Language
+from notification.use_cases.recipients import forget_user, remember_user
+from notification.use_cases.telling import notify
 
 
 def on_user_created(session: Session, event: Event) -> None:
     _remember(session, event)
-    use_cases.notify(session, event)
+    notify(session, event)
 
 
 def on_user_updated(session: Session, event: Event) -> None:
@@ -19,15 +20,15 @@ def on_user_updated(session: Session, event: Event) -> None:
 
 def on_deactivated(session: Session, event: Event) -> None:
     on_user_deactivated(session, event)
-    use_cases.forget_user(session, user_id=event.data["user_id"], as_of=event.time)
+    forget_user(session, user_id=event.data["user_id"], as_of=event.time)
 
 
 def on_customer_event(session: Session, event: Event) -> None:
-    use_cases.notify(session, event)
+    notify(session, event)
 
 
 def _remember(session: Session, event: Event) -> None:
-    use_cases.remember_user(
+    remember_user(
         session,
         user_id=event.data["user_id"],
         phone=event.data["phone"],

@@ -8,7 +8,18 @@ from sqlalchemy.orm import Session
 
 from common import clock
 from common.db import Page, PageQuery, fetch_page
-from notification.models import Notification
+from common.errors import NotFound
+from notification.models import (
+    Delivery,
+    DeliveryAttempt,
+    Device,
+    Language,
+    Notification,
+    Preference,
+    Recipient,
+    Webhook,
+)
+from notification.schemas import AdminDeliveriesQuery
 
 _INBOX = select(
     Notification.id,
@@ -57,3 +68,44 @@ def count_unread(session: Session, user_id: str) -> int:
         )
     )
     return session.scalar(unread) or 0
+
+
+def preference_of(session: Session, user_id: str) -> tuple[Preference, Language]:
+    """What a user has chosen, and the language of the profile."""
+    preference = session.get(Preference, user_id) or Preference(user_id=user_id, switched_off=[])
+    profile = session.scalar(select(Recipient.language).where(Recipient.user_id == user_id))
+    return preference, profile or Language.ENGLISH
+
+
+def list_devices(session: Session, user_id: str, query: PageQuery) -> Page[Device]:
+    return fetch_page(session, select(Device).where(Device.user_id == user_id), Device.id, query)
+
+
+def list_webhooks(session: Session, user_id: str, query: PageQuery) -> Page[Webhook]:
+    return fetch_page(session, select(Webhook).where(Webhook.user_id == user_id), Webhook.id, query)
+
+
+def list_webhook_deliveries(session: Session, webhook_id: str, query: PageQuery) -> Page[Delivery]:
+    return fetch_page(session, select(Delivery).where(Delivery.target == webhook_id), Delivery.id, query)
+
+
+def list_deliveries(session: Session, query: AdminDeliveriesQuery) -> Page[Delivery]:
+    """For staff, newest first."""
+    found = select(Delivery)
+    for column, wanted in (
+        (Delivery.state, query.state),
+        (Delivery.channel, query.channel),
+        (Delivery.user_id, query.user_id),
+    ):
+        if wanted is not None:
+            found = found.where(column == wanted)
+    return fetch_page(session, found, Delivery.id, query)
+
+
+def get_delivery(session: Session, delivery_id: str) -> tuple[Delivery, list[DeliveryAttempt]]:
+    """A message with its attempts, first to last. Raises NotFound."""
+    delivery = session.get(Delivery, delivery_id)
+    if delivery is None:
+        raise NotFound()
+    tries = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id)
+    return delivery, list(session.scalars(tries.order_by(DeliveryAttempt.number)))

@@ -1,90 +1,40 @@
-"""The world outside: providers that carry e-mail and SMS. What they raise says whether to try again.
+"""E-mail: the MIME message, SMTP, and the sink of development.
 
 A provider gets each message at least once: a crash after the call and before the settlement calls again. The message's
 `id` (Message-ID, file name) is the same each time, so that a repeat can be known as one.
 """
 
 import logging
-import os
 import smtplib
 import ssl
-import tempfile
-from dataclasses import dataclass
 from datetime import timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
-from typing import Protocol, TypeVar
-
-import orjson
 
 from common import clock
+from notification.gateway.base import (
+    SINK_LEASE,
+    DeliveryFailed,
+    Email,
+    OutcomeUnknown,
+    PermanentFailure,
+    ProviderAway,
+    TemporaryFailure,
+    masked,
+    one_line,
+    write_whole,
+)
 
 log = logging.getLogger(__name__)
 
-SINK_LEASE = timedelta(seconds=10)
 REPLIES_PER_MESSAGE = 12
 """At most so many times an SMTP exchange, from connecting to the end of the message, waits for a reply."""
 MESSAGES_PER_CONNECTION = 100
 """Mail servers close connections that never end; a fresh one now and then costs less than a retry."""
-
-
-@dataclass(frozen=True, slots=True)
-class Email:
-    id: str
-    to: str
-    name: str
-    language: str
-    subject: str
-    text: str
-    html: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sms:
-    id: str
-    to: str
-    body: str
-
-
-M = TypeVar("M", contravariant=True)
-
-
-class Provider(Protocol[M]):
-    """Carries messages of one channel. `name` is kept with each attempt; a call that has not ended within `lease`
-    died with its process."""
-
-    name: str
-    lease: timedelta
-
-    def send(self, message: M) -> str | None:
-        """Hand a message over; its reference at the provider, if there is one. Raises DeliveryFailed."""
-
-    def close(self) -> None:
-        """Free connections; `send` may be called again. Safe to repeat."""
-
-
-class DeliveryFailed(Exception):
-    """`reason` is a code of ours, safe to publish; `detail` are the provider's words, kept with the attempt."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-
-
-class TemporaryFailure(DeliveryFailed):
-    """This message not now: later."""
-
-
-class ProviderAway(TemporaryFailure):
-    """No message gets through now: leave the others alone, too."""
-
-
-class PermanentFailure(DeliveryFailed):
-    """This message never."""
 
 
 def sender_domain(sender: str) -> str:
@@ -94,6 +44,20 @@ def sender_domain(sender: str) -> str:
     if not local or "." not in domain or not (sender.isprintable() and sender.isascii()):
         raise ValueError("must be like Sri-Care <no-reply@example.lk>")
     return domain
+
+
+class LinkPolicy(EmailPolicy):
+    """Folding would turn a long link into encoded words, which no mail program takes for a link."""
+
+    def fold(self, name: str, value: str) -> str:
+        return f"{name}: {value}{self.linesep}" if name == UNSUBSCRIBE else super().fold(name, value)
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return self.fold(name, value).encode() if name == UNSUBSCRIBE else super().fold_binary(name, value)
+
+
+UNSUBSCRIBE = "List-Unsubscribe"
+SMTP = LinkPolicy(linesep="\r\n")
 
 
 def compose(email: Email, sender: str) -> EmailMessage:
@@ -109,31 +73,22 @@ def compose(email: Email, sender: str) -> EmailMessage:
     message["Date"] = format_datetime(clock.now())
     message["Message-ID"] = f"<{email.id}@{sender_domain(sender)}>"
     message["Auto-Submitted"] = "auto-generated"
+    if email.unsubscribe_url is not None:
+        message[UNSUBSCRIBE] = f"<{email.unsubscribe_url}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(email.text)
     message.add_alternative(email.html, subtype="html")
     message["Content-Language"] = email.language
     return message
 
 
-def one_line(text: str) -> str:
-    """Without line breaks and control characters, which could end a header and begin another."""
-    return " ".join("".join(char if char.isprintable() or char == "\u200d" else " " for char in text).split())
-
-
-def _masked(address: str) -> str:
-    """Enough of an address to recognise it in a log."""
-    local, at, domain = address.partition("@")
-    return f"{local[:1]}***@{domain}" if at else f"***{address[-3:]}"
-
-
 class SmtpProvider:
     """E-mail by SMTP; one connection at a time, kept from message to message until closed. Not thread-safe."""
-
-    name = "smtp"
 
     def __init__(
         self,
         *,
+        name: str = "smtp",
         sender: str,
         host: str,
         port: int,
@@ -143,6 +98,7 @@ class SmtpProvider:
         ca_file: Path | None,
         timeout_s: float,
     ) -> None:
+        self.name = name
         self.lease = timedelta(seconds=timeout_s * REPLIES_PER_MESSAGE)
         self._sender = sender
         self._host, self._port, self._timeout_s = host, port, timeout_s
@@ -171,7 +127,7 @@ class SmtpProvider:
             raise PermanentFailure("address_not_supported") from None
         except (smtplib.SMTPException, OSError) as error:
             self._drop()
-            raise ProviderAway("connection_lost", type(error).__name__) from None
+            raise OutcomeUnknown("connection_lost", type(error).__name__) from None
         return str(composed["Message-ID"])
 
     def close(self) -> None:
@@ -250,45 +206,8 @@ class EmailSink:
             raise PermanentFailure("address_not_supported") from None
         if self._folder is not None:
             write_whole(self._folder / f"{message.id}.eml", content)
-        log.info("email", extra={"delivery_id": message.id, "to": _masked(message.to)})
+        log.info("email", extra={"delivery_id": message.id, "to": masked(message.to)})
         return str(composed["Message-ID"])
 
     def close(self) -> None:
         pass
-
-
-class SmsSink:
-    """Instead of an SMS gateway: one .json per message in a folder, or only a log line when there is no folder."""
-
-    name = "sink"
-    lease = SINK_LEASE
-
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-
-    def send(self, message: Sms) -> str | None:
-        if self._folder is not None:
-            document = {
-                "id": message.id,
-                "to": message.to,
-                "body": message.body,
-                "sent_at": clock.rfc3339(clock.now()),
-            }
-            write_whole(self._folder / f"{message.id}.json", orjson.dumps(document))
-        log.info("sms", extra={"delivery_id": message.id, "to": _masked(message.to)})
-        return None
-
-    def close(self) -> None:
-        pass
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """A file that is there with all its content or not at all. Raises ProviderAway."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(part).replace(path)
-    except OSError as error:
-        raise ProviderAway("sink_not_writable", error.strerror or "") from None

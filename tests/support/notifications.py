@@ -1,5 +1,6 @@
 """Builders for tests of messages to customers: a sample of every event that one is told of."""
 
+from datetime import timedelta
 from typing import Any
 
 from common import clock, ids
@@ -130,3 +131,25 @@ def tell(event_type: str, user_id: str, **changes: Any) -> Event:
     event = an_event(event_type, user_id, sample(event_type, user_id, **changes), time=clock.now())
     deliver(HANDLERS, event)
     return event
+
+
+class FakeProvider:
+    """Takes messages, or fails as it is told to."""
+
+    lease = timedelta(seconds=60)
+
+    def __init__(self, name: str = "fake") -> None:
+        self.name = name
+        self.taken: list[Any] = []
+        self.calls = 0
+        self.fails: Exception | None = None
+
+    def send(self, message: Any) -> str | None:
+        self.calls += 1
+        if self.fails is not None:
+            raise self.fails
+        self.taken.append(message)
+        return f"fake-{len(self.taken)}"
+
+    def close(self) -> None:
+        pass

@@ -19,14 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from common import clock, ids
-from notification.gateway import (
-    MESSAGES_PER_CONNECTION,
-    Email,
-    PermanentFailure,
-    ProviderAway,
-    SmtpProvider,
-    TemporaryFailure,
-)
+from notification.gateway import Email, PermanentFailure, ProviderAway, TemporaryFailure
+from notification.gateway.email import MESSAGES_PER_CONNECTION, SmtpProvider
 
 PASSWORD = "a good password"
 

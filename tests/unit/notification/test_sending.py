@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,18 @@ from sqlalchemy import select
 
 from common import clock, contracts, ids
 from common.db import reading, transaction
-from notification import use_cases
+from notification import sending
 from notification.gateway import (
     Email,
-    EmailSink,
+    OutcomeUnknown,
     PermanentFailure,
     ProviderAway,
     Sms,
-    SmsSink,
     TemporaryFailure,
 )
+from notification.gateway.email import EmailSink
+from notification.gateway.sms import SmsSink
+from notification.messages import make_email, make_sms
 from notification.models import (
     AttemptOutcome,
     Channel,
@@ -33,34 +36,13 @@ from notification.models import (
     DeliveryAttempt,
     DeliveryState,
 )
-from notification.worker import make_email, make_sms, send_due
-from tests.support.notifications import NAMES, a_customer, tell
+from notification.sending import Sender
+from notification.use_cases import sending as use_cases
+from tests.support.notifications import NAMES, FakeProvider, a_customer, tell
 from tests.support.services import emitted
 
 SENDER = "Sri-Care <no-reply@sri-care.example>"
 MORNING = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
-
-
-class FakeProvider:
-    """Takes messages, or fails as it is told to."""
-
-    name = "fake"
-    lease = timedelta(seconds=60)
-
-    def __init__(self) -> None:
-        self.taken: list[Any] = []
-        self.calls = 0
-        self.fails: Exception | None = None
-
-    def send(self, message: Any) -> str | None:
-        self.calls += 1
-        if self.fails is not None:
-            raise self.fails
-        self.taken.append(message)
-        return f"fake-{len(self.taken)}"
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture
@@ -69,12 +51,26 @@ def morning(app: Flask) -> Iterator[None]:
         yield
 
 
+def an_email_sender(*providers: Any, hands: int = 1) -> Sender:
+    make = partial(make_email, public_url="https://care.example")
+    return Sender(Channel.EMAIL, make, lambda: providers, hands=hands)
+
+
 def send_email(provider: Any) -> bool:
-    return send_due(Channel.EMAIL, make_email, provider)
+    return an_email_sender(provider).run()
 
 
 def send_sms(provider: Any) -> bool:
-    return send_due(Channel.SMS, make_sms, provider)
+    return Sender(Channel.SMS, make_sms, lambda: [provider]).run()
+
+
+LEASE = timedelta(seconds=65)
+
+
+def claim_email() -> use_cases.Claimed:
+    with transaction() as session:
+        (claimed,) = use_cases.claim(session, channel=Channel.EMAIL, lease=LEASE, limit=1)
+        return claimed
 
 
 def states(channel: Channel = Channel.EMAIL) -> list[str]:
@@ -153,16 +149,12 @@ def test_a_sent_message_is_not_sent_again(app: Flask) -> None:
 def test_a_crash_between_call_and_settlement_repeats_the_same_message(morning: None, tmp_path: Path) -> None:
     a_customer()
     provider = EmailSink(tmp_path / "mail", SENDER)
-    with transaction() as session:
-        claimed = use_cases.begin_attempt(
-            session, channel=Channel.EMAIL, provider=provider.name, lease=provider.lease
-        )
-    assert claimed is not None
-    provider.send(make_email(claimed))  # and then the process dies
+    claimed = claim_email()
+    provider.send(make_email(claimed, "https://care.example"))  # and then the process dies
     first = read_eml(next((tmp_path / "mail").iterdir()))["Message-ID"]
     send_email(provider)
     assert states() == ["sending"], "its lease still runs"
-    clock.move(provider.lease)
+    clock.move(LEASE)
     send_email(provider)
     (path,) = (tmp_path / "mail").iterdir()
     assert read_eml(path)["Message-ID"] == first
@@ -173,21 +165,12 @@ def test_a_crash_between_call_and_settlement_repeats_the_same_message(morning: N
 
 def test_a_settlement_that_comes_too_late_changes_nothing(morning: None) -> None:
     a_customer()
-    with transaction() as session:
-        slow = use_cases.begin_attempt(
-            session, channel=Channel.EMAIL, provider="fake", lease=FakeProvider.lease
-        )
-    assert slow is not None
-    clock.move(FakeProvider.lease)
+    slow = claim_email()
+    clock.move(LEASE)
     send_email(FakeProvider())
+    late = use_cases.Try("fake", MORNING, AttemptOutcome.PERMANENT_FAILURE, "late")
     with transaction() as session:
-        use_cases.settle_attempt(
-            session,
-            delivery_id=slow.id,
-            number=1,
-            outcome=AttemptOutcome.PERMANENT_FAILURE,
-            reason="late",
-        )
+        use_cases.settle(session, [use_cases.Result(slow, [late])])
     assert states() == ["sent"]
     assert emitted("notification.failed") == []
 
@@ -197,18 +180,22 @@ def test_while_a_provider_is_away_one_message_tries_and_the_other_channel_goes_o
         tell("invoice.overdue", a_customer())
     mail, sms = FakeProvider(), FakeProvider()
     mail.fails = ProviderAway("no_connection")
-    assert send_email(mail) is False
+    by_mail = an_email_sender(mail)
+    assert by_mail.run() is False
     assert mail.calls == 1
     send_sms(sms)
     assert states(Channel.SMS) == ["sent"] * 3
     assert sorted(states()) == ["created"] * 5 + ["temporary_failure"]
     for _ in range(20):
         clock.move(timedelta(seconds=30))
-        send_email(mail)
+        by_mail.run()
+    assert mail.calls < 10
     assert emitted("notification.failed") == []
     mail.fails = None
     clock.move(timedelta(seconds=use_cases.LONGEST_PAUSE_WHEN_AWAY_S * 1.2))
-    send_email(mail)
+    by_mail.run()
+    clock.move(timedelta(seconds=use_cases.LONGEST_PAUSE_WHEN_AWAY_S * 1.2))
+    by_mail.run()
     assert states() == ["sent"] * 6
     assert len({message.id for message in mail.taken}) == len(mail.taken) == 6
 
@@ -320,10 +307,91 @@ def test_two_workers_send_each_message_once(app: Flask) -> None:
     assert states() == [DeliveryState.SENT.value] * 12
 
 
-def test_more_than_a_run_holds_is_sent_by_the_next(app: Flask) -> None:
-    for _ in range(25):
+def test_more_than_a_run_holds_is_sent_by_the_next(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "BATCH", 2)
+    for _ in range(2 * sending.BATCHES_A_RUN + 3):
         a_customer()
     provider = FakeProvider()
     assert send_email(provider) is True
     assert send_email(provider) is False
-    assert len(provider.taken) == 25
+    assert len(provider.taken) == 2 * sending.BATCHES_A_RUN + 3
+
+
+def test_the_next_provider_takes_what_the_first_does_not_until_it_is_back(morning: None) -> None:
+    first, second = FakeProvider("first"), FakeProvider("second")
+    first.fails = ProviderAway("no_connection")
+    sender = an_email_sender(first, second)
+    a_customer()
+    sender.run()
+    a_customer()
+    sender.run()
+    assert (first.calls, len(second.taken)) == (1, 2), "left alone while it is away"
+    assert [(row.provider, row.outcome) for row in attempts()] == [
+        ("first", AttemptOutcome.TEMPORARY_FAILURE),
+        ("second", AttemptOutcome.SENT),
+        ("second", AttemptOutcome.SENT),
+    ]
+    first.fails = None
+    clock.move(timedelta(seconds=10))
+    a_customer()
+    sender.run()
+    assert len(first.taken) == 1, "first in line again"
+    assert states() == ["sent"] * 3
+
+
+def test_what_may_have_been_taken_is_not_given_to_the_next_provider_at_once(morning: None) -> None:
+    first, second = FakeProvider("first"), FakeProvider("second")
+    first.fails = OutcomeUnknown("no_answer")
+    sender = an_email_sender(first, second)
+    a_customer()
+    sender.run()
+    assert (states(), second.calls) == (["temporary_failure"], 0)
+    first.fails = None
+    clock.move(timedelta(seconds=10))
+    sender.run()
+    assert states() == ["sent"]
+    assert len(first.taken) == 1
+
+
+def test_several_hands_send_at_once_and_each_message_once(app: Flask) -> None:
+    for _ in range(9):
+        a_customer()
+    together = threading.Barrier(3, timeout=10)
+
+    class Meeting(FakeProvider):
+        def send(self, message: Any) -> str | None:
+            together.wait()
+            return super().send(message)
+
+    hands: list[FakeProvider] = []
+
+    def one() -> list[FakeProvider]:
+        hands.append(Meeting())
+        return [hands[-1]]
+
+    make = partial(make_email, public_url="https://care.example")
+    Sender(Channel.EMAIL, make, one, hands=3).run()
+    sent = [message.id for hand in hands for message in hand.taken]
+    assert len(sent) == len(set(sent)) == 9
+
+
+def test_a_provider_that_breaks_in_an_unforeseen_way_costs_one_message_a_retry(morning: None) -> None:
+    a_customer()
+    provider = FakeProvider()
+    provider.fails = RuntimeError("garbage")
+    send_email(provider)
+    assert states() == ["temporary_failure"]
+    provider.fails = None
+    clock.move(timedelta(seconds=6))
+    send_email(provider)
+    assert states() == ["sent"]
+
+
+def test_a_message_that_is_not_begun_in_time_is_given_back(
+    morning: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_customer()
+    monkeypatch.setattr(sending, "BEGIN_WITHIN_S", -1.0)
+    provider = FakeProvider()
+    send_email(provider)
+    assert (states(), attempts(), provider.calls) == (["created"], [], 0)

@@ -1,0 +1,344 @@
+"""Messages on their way out: claimed in batches, settled in batches, given up in the end; receipts and retries."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, insert, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
+
+from common import clock
+from common.db import wake
+from common.errors import NotFound
+from notification import events
+from notification.errors import DeliveryNotRetryable
+from notification.gateway.push import GONE
+from notification.models import (
+    MANDATORY,
+    OPEN_STATES,
+    SECRETS,
+    AttemptOutcome,
+    Category,
+    Channel,
+    Delivery,
+    DeliveryAttempt,
+    DeliveryState,
+    Device,
+    Preference,
+    Recipient,
+    Webhook,
+)
+from notification.use_cases.preferences import unsubscribe_token
+from notification.use_cases.telling import sending_job
+
+PAUSES_S = (5, 30, 120, 600, 1800, 3600)
+"""Before the second attempt, the third, …; the last one from then on."""
+LONGEST_PAUSE_WHEN_AWAY_S = 300
+"""A provider that comes back is noticed within this."""
+GIVE_UP_AFTER = {
+    Channel.EMAIL: timedelta(days=3),
+    Channel.SMS: timedelta(days=1),
+    Channel.PUSH: timedelta(days=1),
+    Channel.WEBHOOK: timedelta(days=3),
+}
+RETRYABLE = (DeliveryState.TEMPORARY_FAILURE, DeliveryState.PERMANENT_FAILURE)
+_NEVER_QUIET = frozenset({Channel.WEBHOOK})
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that is ours to send until its lease is over, with what it takes beside its own row."""
+
+    delivery: Delivery
+    endpoint: Device | Webhook | None = None
+    unsubscribe: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One call of a provider. `reason` is a code of ours, `detail` the provider's words."""
+
+    provider: str
+    started_at: datetime
+    outcome: AttemptOutcome
+    reason: str | None = None
+    detail: str | None = None
+    reference: str | None = None
+    away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a claim. Without tries it was not begun, and is due again at `due_at`."""
+
+    claimed: Claimed
+    tries: Sequence[Try] = field(default_factory=tuple)
+    due_at: datetime | None = None
+
+
+def claim(session: Session, *, channel: Channel, lease: timedelta, limit: int) -> list[Claimed]:
+    """Take up to `limit` messages of a channel that are due, oldest first.
+
+    One whose sender died is taken again when its lease is over. What is too old, switched off or has nowhere to go is
+    ended here, and what falls into its reader's quiet hours is put off; so fewer may come than are due.
+    """
+    while True:
+        rows = session.execute(_due(channel, limit)).all()
+        endpoints = _endpoints(session, channel, [row.Delivery.target for row in rows])
+        mine = []
+        for delivery, preference in ((row.Delivery, row.Preference) for row in rows):
+            if delivery.state is DeliveryState.SENDING:
+                _note_interrupted(session, delivery)
+            endpoint = endpoints.get(delivery.target)
+            ending = _ending(delivery, preference, endpoint)
+            if ending is not None:
+                _end(session, delivery, ending)
+            elif (wake_at := _quiet_until(delivery, preference)) is not None:
+                _put_off(delivery, wake_at)
+            else:
+                mine.append(Claimed(delivery, endpoint))
+        if mine or len(rows) < limit:
+            break
+        session.flush()
+    _begin(session, [each.delivery for each in mine], lease)
+    return _with_tokens(session, mine) if channel is Channel.EMAIL else mine
+
+
+def _due(channel: Channel, limit: int) -> Select[Delivery, Preference]:
+    return (
+        select(Delivery, Preference)
+        .outerjoin(Preference, Preference.user_id == Delivery.user_id)
+        .where(Delivery.channel == channel, Delivery.state.in_(OPEN_STATES), Delivery.due_at <= clock.now())
+        .order_by(Delivery.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=Delivery)
+    )
+
+
+def _endpoints(session: Session, channel: Channel, targets: list[str]) -> dict[str, Any]:
+    kind: Any = {Channel.PUSH: Device, Channel.WEBHOOK: Webhook}.get(channel)
+    if kind is None or not targets:
+        return {}
+    return {row.id: row for row in session.scalars(select(kind).where(kind.id.in_(set(targets))))}
+
+
+def _ending(
+    delivery: Delivery, preference: Preference | None, endpoint: Device | Webhook | None
+) -> str | None:
+    """Why a message is not sent any more, or None."""
+    now = clock.now()
+    if delivery.expires_at is not None and delivery.expires_at <= now:
+        return "expired"
+    if (
+        delivery.attempts
+        and (delivery.retried_at or delivery.created_at) < now - GIVE_UP_AFTER[delivery.channel]
+    ):
+        return "gave_up"
+    if preference is not None and not preference.allows(delivery.category, delivery.channel):
+        return "switched_off"
+    if delivery.target and (endpoint is None or getattr(endpoint, "disabled_at", None) is not None):
+        return "target_gone"
+    return None
+
+
+def _quiet_until(delivery: Delivery, preference: Preference | None) -> datetime | None:
+    if preference is None or delivery.category is Category.SECURITY or delivery.channel in _NEVER_QUIET:
+        return None
+    return preference.quiet_ends_at(clock.now())
+
+
+def _put_off(delivery: Delivery, until: datetime) -> None:
+    if delivery.state is DeliveryState.SENDING:
+        delivery.state = DeliveryState.TEMPORARY_FAILURE
+    delivery.due_at = until
+
+
+def _note_interrupted(session: Session, delivery: Delivery) -> None:
+    """Its sender died; by which provider it was trying is not known any more."""
+    session.add(
+        DeliveryAttempt(
+            delivery_id=delivery.id,
+            number=delivery.attempts,
+            provider="",
+            started_at=delivery.updated_at,
+            finished_at=clock.now(),
+            outcome=AttemptOutcome.UNKNOWN,
+            reason="interrupted",
+        )
+    )
+
+
+def _end(session: Session, delivery: Delivery, reason: str) -> None:
+    delivery.settle(DeliveryState.PERMANENT_FAILURE)
+    session.add(events.notification_failed(delivery, reason))
+
+
+def _begin(session: Session, deliveries: list[Delivery], lease: timedelta) -> None:
+    """One statement for all; `attempts` is the number of the attempt that begins."""
+    session.flush()
+    values = {"state": DeliveryState.SENDING, "due_at": clock.now() + lease, "updated_at": clock.now()}
+    session.execute(
+        update(Delivery)
+        .where(Delivery.id.in_([delivery.id for delivery in deliveries]))
+        .values(**values, attempts=Delivery.attempts + 1)
+        .execution_options(synchronize_session=False)
+    )
+    for delivery in deliveries:
+        values["attempts"] = delivery.attempts + 1
+        for name, value in values.items():
+            set_committed_value(delivery, name, value)
+
+
+def _with_tokens(session: Session, mine: list[Claimed]) -> list[Claimed]:
+    """What can be switched off says how."""
+    users = {each.delivery.user_id for each in mine if each.delivery.category not in MANDATORY}
+    found = session.scalars(select(Recipient).where(Recipient.user_id.in_(users))) if users else ()
+    tokens = {recipient.user_id: unsubscribe_token(recipient) for recipient in found}
+    return [
+        Claimed(each.delivery, unsubscribe=tokens[each.delivery.user_id])
+        if each.delivery.user_id in tokens and each.delivery.category not in MANDATORY
+        else each
+        for each in mine
+    ]
+
+
+def settle(session: Session, results: Sequence[Result]) -> None:
+    """Note how claims ended. No effect on a message that another has claimed since."""
+    wanted = [result.claimed.delivery.id for result in results]
+    current = (
+        select(Delivery.id, Delivery.attempts)
+        .where(Delivery.id.in_(wanted), Delivery.state == DeliveryState.SENDING)
+        .order_by(Delivery.id)
+        .with_for_update()
+    )
+    held = {(row.id, row.attempts) for row in session.execute(current)}
+    ours = [each for each in results if (each.claimed.delivery.id, each.claimed.delivery.attempts) in held]
+    attempts = [row for result in ours for row in _attempts(result)]
+    if attempts:
+        session.execute(insert(DeliveryAttempt), attempts)
+    plain = [each for each in ours if _plainly_sent(each)]
+    if plain:
+        _settle_sent(session, plain)
+    for result in ours:
+        if not _plainly_sent(result):
+            _settle_one(session, result)
+    _note_endpoints(session, ours)
+
+
+def _attempts(result: Result) -> list[dict[str, Any]]:
+    delivery, now = result.claimed.delivery, clock.now()
+    return [
+        {
+            "delivery_id": delivery.id,
+            "number": delivery.attempts + n,
+            "provider": each.provider,
+            "started_at": each.started_at,
+            "finished_at": now,
+            "outcome": each.outcome,
+            "provider_reference": each.reference,
+            "reason": each.detail[:300] if each.detail else None,
+        }
+        for n, each in enumerate(result.tries)
+    ]
+
+
+def _plainly_sent(result: Result) -> bool:
+    tries, data = result.tries, result.claimed.delivery.data
+    return len(tries) == 1 and tries[0].outcome is AttemptOutcome.SENT and not SECRETS & data.keys()
+
+
+def _settle_sent(session: Session, results: list[Result]) -> None:
+    now = clock.now()
+    session.execute(
+        update(Delivery)
+        .where(Delivery.id.in_([each.claimed.delivery.id for each in results]))
+        .values(state=DeliveryState.SENT, due_at=now, updated_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    session.add_all([events.notification_sent(each.claimed.delivery) for each in results])
+
+
+def _settle_one(session: Session, result: Result) -> None:
+    delivery = session.get_one(Delivery, result.claimed.delivery.id)
+    if not result.tries:
+        delivery.attempts -= 1
+        delivery.settle(
+            DeliveryState.TEMPORARY_FAILURE if delivery.attempts else DeliveryState.CREATED,
+            due_at=result.due_at,
+        )
+        return
+    delivery.attempts += len(result.tries) - 1
+    last = result.tries[-1]
+    if last.outcome is AttemptOutcome.SENT:
+        delivery.settle(DeliveryState.SENT)
+        session.add(events.notification_sent(delivery))
+    elif last.outcome is AttemptOutcome.PERMANENT_FAILURE:
+        _end(session, delivery, last.reason or "refused")
+    else:
+        due_at = clock.now() + _pause(delivery.attempts, away=last.away)
+        delivery.settle(DeliveryState.TEMPORARY_FAILURE, due_at=due_at)
+
+
+def _note_endpoints(session: Session, results: Sequence[Result]) -> None:
+    """A webhook's health, and the end of subscriptions that are gone."""
+    for result in results:
+        endpoint = result.claimed.endpoint
+        if endpoint is None or not result.tries:
+            continue
+        last = result.tries[-1]
+        if isinstance(endpoint, Device):
+            if last.reason == GONE and (device := session.get(Device, endpoint.id)) is not None:
+                session.delete(device)
+        elif last.outcome is not AttemptOutcome.SENT or endpoint.failing_since is not None:
+            webhook = session.get(Webhook, endpoint.id, with_for_update=True)
+            if webhook is not None and last.outcome is AttemptOutcome.SENT:
+                webhook.note_success()
+            elif webhook is not None and webhook.disabled_at is None:
+                webhook.note_failure(last.reason or "refused")
+
+
+def _pause(attempts: int, *, away: bool) -> timedelta:
+    """Longer each time, with jitter so that messages that failed together do not all come back together."""
+    seconds = PAUSES_S[min(attempts, len(PAUSES_S)) - 1]
+    if away:
+        seconds = min(seconds, LONGEST_PAUSE_WHEN_AWAY_S)
+    return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311 (jitter, not a secret)
+
+
+def note_receipt(session: Session, *, provider: str, reference: str, delivered: bool, reason: str) -> None:
+    """What a provider says later of a message that it took. Safe to repeat, in any order: the first word counts.
+
+    Raises NotFound for a reference that is not known (yet: the provider may ask again).
+    """
+    attempt = session.scalars(
+        select(DeliveryAttempt)
+        .where(DeliveryAttempt.provider_reference == reference, DeliveryAttempt.provider == provider)
+        .order_by(DeliveryAttempt.started_at.desc())
+        .limit(1)
+    ).first()
+    if attempt is None:
+        raise NotFound()
+    delivery = session.get_one(Delivery, attempt.delivery_id, with_for_update=True)
+    if delivery.state is not DeliveryState.SENT:
+        return
+    delivery.receive(delivered=delivered)
+    if not delivered:
+        attempt.reason = reason[:300]
+        session.add(events.notification_failed(delivery, "not_delivered"))
+
+
+def retry_delivery(session: Session, delivery_id: str) -> Delivery:
+    """Have a message that was given up tried again, or one that waits tried now. Raises NotFound,
+    DeliveryNotRetryable (sent already, being sent, or the code in it is forgotten)."""
+    delivery = session.get(Delivery, delivery_id, with_for_update=True)
+    if delivery is None:
+        raise NotFound()
+    forgotten = delivery.expires_at is not None and delivery.state is DeliveryState.PERMANENT_FAILURE
+    if delivery.state not in RETRYABLE or forgotten:
+        raise DeliveryNotRetryable()
+    delivery.retry()
+    wake(session, sending_job(delivery.channel))
+    return delivery
