@@ -95,7 +95,6 @@ class Relay:
         self._publisher: Publisher | None = None
         self._suspects = 0
         self._on_their_way: dict[str, Pending] = {}
-        self._unfit: dict[str, str] = {}
         self._unrecorded: list[Receipt] = []
         self._held: list[tuple[float, str]] | None = None  # None: to be read again
 
@@ -138,6 +137,7 @@ class Relay:
                     more = self._round(publisher)
                 except SQLAlchemyError as error:
                     log.warning("relay: the database is not available (%s)", type(error).__name__)
+                    self._held = None
                     publisher.pump(POLL_S)
                     continue
                 publisher.pump(0 if more or self._rung.is_set() else self._idle_for())
@@ -153,6 +153,7 @@ class Relay:
         transaction took longer) is for the next round.
         """
         self._record()
+        self._settle(publisher, 0)  # what a database error left on its way
         if self._held is None:
             self._held = [(time.monotonic(), row_id) for row_id in _read_ids(_FAILED_BEFORE)]
         last_id, until = "", time.monotonic() + POLL_S
@@ -173,11 +174,7 @@ class Relay:
         row_ids: list[str] = []
         while held and held[0][0] <= now and len(row_ids) < _DUE_BATCH:
             row_ids.append(heapq.heappop(held)[1])
-        try:
-            return _read(_PENDING.where(Outbox.id.in_(row_ids))) if row_ids else []
-        except SQLAlchemyError:
-            self._held = None
-            raise
+        return _read(_PENDING.where(Outbox.id.in_(row_ids))) if row_ids else []
 
     def _publish(self, publisher: Publisher, rows: list[Pending], keep: int) -> None:
         """Publish rows, and wait until at most `keep` are on their way."""
@@ -191,19 +188,21 @@ class Relay:
 
     def _send(self, publisher: Publisher, rows: list[Pending]) -> None:
         self._on_their_way.update((row.id, row) for row in rows)
-        self._unfit = {row.id: reason for row in rows if (reason := self._why_unfit(row)) is not None}
-        publisher.send([self._message(row) for row in rows if row.id not in self._unfit])
+        unfit = {row.id: reason for row in rows if (reason := self._why_unfit(row)) is not None}
+        self._conclude(Receipt(failed=unfit))
+        publisher.send([self._message(row) for row in rows if row.id not in unfit])
 
     def _settle(self, publisher: Publisher, keep: int) -> None:
-        """Write down what became of rows, and let those wait that failed."""
         receipt = publisher.settle(keep)
-        receipt.failed.update(self._unfit)
-        self._unfit = {}
         self._isolate(publisher, receipt)
-        if not receipt.confirmed and not receipt.failed:
-            return
+        self._conclude(receipt)
+
+    def _conclude(self, receipt: Receipt) -> None:
+        """Write down what became of rows, and let those wait that failed."""
         confirmed = [self._on_their_way.pop(row_id) for row_id in receipt.confirmed]
         failed = [self._on_their_way.pop(row_id) for row_id in receipt.failed]
+        if not confirmed and not failed:
+            return
         self._suspects = max(0, self._suspects - len(confirmed) - len(failed))
         self._unrecorded.append(receipt)
         _observe(confirmed, failed)
@@ -218,7 +217,7 @@ class Relay:
         """When the broker closes the channel over a message it does not say which: try all that it may be singly."""
         if not isinstance(publisher.lost, ChannelClosedByBroker):
             return
-        suspects = self._on_their_way.keys() - receipt.failed.keys() - set(receipt.confirmed)
+        suspects = self._on_their_way.keys() - set(receipt.failed) - set(receipt.confirmed)
         if len(suspects) == 1:
             receipt.failed[suspects.pop()] = f"refused by the broker: {publisher.lost.reply_text}"
         else:

@@ -4,6 +4,7 @@ import time
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from common.db import reading, transaction
 from common.db.tables import Outbox
@@ -73,6 +74,28 @@ def test_a_message_over_which_the_broker_closes_the_channel_is_found_among_other
 
 def _astray(message: publisher.Message) -> publisher.Message:
     return publisher.Message("nowhere", message.routing_key, message.body, message.properties)
+
+
+@ON_SQLITE
+def test_a_database_that_fails_between_confirmation_and_mark_costs_time_only(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, failures = relay.record, iter(range(3))
+
+    def failing(receipt: publisher.Receipt) -> None:
+        if receipt.confirmed and next(failures, None) is not None:
+            raise OperationalError("UPDATE", None, Exception("database is locked"))
+        record(receipt)
+
+    monkeypatch.setattr(relay, "record", failing)
+    things = list(range(3 * relay.BATCH))
+    house.emit(*things)
+    with house.worker() as worker:
+        eventually(lambda: house.effects() == things, within=30)
+        eventually(lambda: house.unpublished() == 0, within=30)
+        assert worker.broker_connected
+        house.emit(-1)
+        eventually(lambda: house.effects() == [-1, *things], within=30)
 
 
 def test_events_are_published_in_the_order_of_their_ids(house: House) -> None:
