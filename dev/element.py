@@ -66,6 +66,7 @@ class ElementServer(ThreadingHTTPServer):
     def draw(self) -> str:
         """The fault that befalls this call, or nothing."""
         with self._lock:
+            self.calls += 1
             luck = self.random.random()
             for name in SHARES:
                 luck -= self.faults[name]
@@ -76,7 +77,6 @@ class ElementServer(ThreadingHTTPServer):
     def command(self, element: str, command_id: str, told: dict[str, Any]) -> dict[str, Any]:
         """Do as told, once; a repeated id gets the first answer."""
         with self._lock:
-            self.calls += 1
             row = self._memory.execute(
                 "SELECT answer FROM answers WHERE command_id = ?", (command_id,)
             ).fetchone()

@@ -45,6 +45,7 @@ TOLD_TO_CUSTOMERS = (
     "order.failed",
     "service.activated",
     "service.deactivated",
+    "service.expiring",
     "invoice.issued",
     "invoice.paid",
     "invoice.reminder",

@@ -13,6 +13,22 @@ class KycRequired(Forbidden):
     code, title = "kyc_required", "This offering needs an approved identity check (KYC)"
 
 
+class AccountBarred(Forbidden):
+    code, title = "account_barred", "The account is barred: what is overdue must be paid first"
+
+
+class ExcludedByService(Conflict):
+    code, title = "excluded_by_service", "This offering does not go together with one that is active"
+
+
+class RequiresService(Conflict):
+    code, title = "requires_service", "This offering needs another one to be active"
+
+
+class ServiceNotRenewable(Conflict):
+    code, title = "service_not_renewable", "This service does not renew"
+
+
 class OrderNotCancellable(Conflict):
     code, title = "order_not_cancellable", "The order cannot be cancelled any more"
 
@@ -36,9 +52,13 @@ class InvalidCharacteristics(ValidationFailed):
 
 
 ERRORS: tuple[type[AppError], ...] = (
+    AccountBarred,
     AlreadyActive,
+    ExcludedByService,
     KycRequired,
     OrderNotCancellable,
     OrderNotRetryable,
+    RequiresService,
     ServiceNotLive,
+    ServiceNotRenewable,
 )

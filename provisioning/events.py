@@ -27,15 +27,17 @@ def order_failed(order: Order, reason: str) -> Outbox:
     return new_event("order.failed", subject=order.user_id, data={**_order(order), "reason": reason})
 
 
-def service_activated(service: Service) -> Outbox:
+def service_activated(service: Service, order: Order, *, renewed: bool = False) -> Outbox:
+    """The service is on, or on for longer, by the order."""
     assert service.activated_at is not None
     return new_event(
         "service.activated",
         subject=service.user_id,
         data={
             "service_id": service.id,
-            "order_id": service.order_id,
-            "order_number": service.order.number,
+            "order_id": order.id,
+            "order_number": order.number,
+            "renewed": renewed,
             "user_id": service.user_id,
             "offering_id": service.offering_id,
             "offering_code": service.offering_code,
@@ -58,6 +60,25 @@ def service_deactivated(service: Service, reason: str) -> Outbox:
             "offering_code": service.offering_code,
             "offering_name": service.offering_name,
             "reason": reason,
+        },
+    )
+
+
+def service_expiring(service: Service, *, days: int, renewal: Order | None) -> Outbox:
+    """It ends within so many days; `renewal` is the order that prolongs it when it is paid."""
+    assert service.expires_at is not None
+    return new_event(
+        "service.expiring",
+        subject=service.user_id,
+        data={
+            "service_id": service.id,
+            "user_id": service.user_id,
+            "offering_code": service.offering_code,
+            "offering_name": service.offering_name,
+            "expires_at": clock.rfc3339(service.expires_at),
+            "days_left": days,
+            "renewal_order_id": renewal.id if renewal is not None else None,
+            "renewal_order_number": renewal.number if renewal is not None else None,
         },
     )
 

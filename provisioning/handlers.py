@@ -17,6 +17,10 @@ def on_user_deactivated(session: Session, event: Event) -> None:
     customers.record_deactivation(session, user_id=event.subject, at=event.time)
 
 
+def on_kyc_approved(session: Session, event: Event) -> None:
+    customers.record_kyc_approval(session, user_id=event.data["user_id"], at=event.time)
+
+
 def on_account_barred(session: Session, event: Event) -> None:
     customers.set_barred(session, user_id=event.data["user_id"], barred=True, at=event.time)
 
@@ -62,6 +66,7 @@ HANDLERS = {
     "user.created": on_user_profile,
     "user.updated": on_user_profile,
     "user.deactivated": on_user_deactivated,
+    "kyc.approved": on_kyc_approved,
     "account.barred": on_account_barred,
     "account.restored": on_account_restored,
     "payment.completed": on_payment_completed,

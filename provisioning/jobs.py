@@ -22,6 +22,7 @@ from provisioning.use_cases import commands, orders, services
 log = logging.getLogger(__name__)
 
 BATCH = 100
+WARN_DAYS = (1, 3)
 LONGEST_WAIT_S = 0.5
 LOOK_AGAIN_S = 0.05
 """While calls are under way: for new commands, which ring the job but not this wait."""
@@ -124,14 +125,14 @@ class CommandRunner:
             self._freed.set()
 
 
-def give_up_activations(after: timedelta, lease: timedelta) -> bool:
-    """Fail orders whose activation has not succeeded for so long; True when there are more."""
+def give_up_orders(after: timedelta, lease: timedelta) -> bool:
+    """Fail orders whose activation or renewal has not succeeded for so long; True when there are more."""
     before = clock.now() - after
     with reading() as session:
-        found = queries.overdue_activations(session, before, BATCH)
+        found = queries.overdue_commands(session, before, BATCH)
     for command_id in found:
         with transaction() as session:
-            commands.give_up_activation(session, command_id=command_id, before=before, lease=lease)
+            commands.give_up_order(session, command_id=command_id, before=before, lease=lease)
     return len(found) == BATCH
 
 
@@ -144,6 +145,21 @@ def expire_unpaid_orders(life: timedelta) -> bool:
         with transaction() as session:
             orders.expire_order(session, order_id=order_id, before=before)
     return len(found) == BATCH
+
+
+def warn_of_ends() -> bool:
+    """Tell customers 3 days and 1 day before a service ends, and place the orders that prolong it; True when there are
+    more."""
+    more = False
+    for days in WARN_DAYS:
+        within = timedelta(days=days)
+        with reading() as session:
+            found = queries.services_near_their_end(session, within, days, BATCH)
+        for service_id in found:
+            with transaction() as session:
+                services.near_end(session, service_id=service_id, days=days, within=within)
+        more = more or len(found) == BATCH
+    return more
 
 
 def end_validities() -> bool:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, func, literal, select
+from sqlalchemy import Row, Select, and_, func, literal, or_, select
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from common import clock
@@ -37,7 +37,8 @@ _OFFERING: tuple[Any, ...] = (
 _OFFERINGS: Select[Any] = select(*_OFFERING).where(Offering.state == OfferingState.ACTIVE)
 _ORDER: tuple[Any, ...] = (
     Order.id, Order.number, Order.state, Order.offering_id, Order.offering_code, Order.offering_name,
-    Order.category, Order.characteristics, Order.total_minor, Order.currency, Order.payment_id,
+    Order.category, Order.characteristics, Order.total_minor, Order.currency, Order.starts_at,
+    Order.renews_service_id, Order.payment_id,
     Order.created_at, Order.updated_at,
 )  # fmt: skip
 _ORDERS: Select[Any] = select(*_ORDER)
@@ -132,19 +133,35 @@ def due_commands(
     return list(found), known.wait(rules)
 
 
-def overdue_activations(session: Session, before: datetime, limit: int) -> list[str]:
-    """Ids of activations that are being tried since before an instant."""
+def overdue_commands(session: Session, before: datetime, limit: int) -> list[str]:
+    """Ids of activations and renewals that were to be carried out before an instant."""
     since = func.coalesce(Command.starts_at, Command.created_at)
     late = select(Command.id).where(
-        Command.state == _PENDING, Command.action == Action.ACTIVATE, since < before
+        Command.state == _PENDING, Command.action.in_((Action.ACTIVATE, Action.RENEW)), since < before
     )
     return list(session.scalars(late.order_by(Command.id).limit(limit)))
 
 
 def unpaid_orders(session: Session, before: datetime, limit: int) -> list[str]:
-    """Ids of orders placed before an instant that still wait for their money."""
-    waiting = select(Order.id).where(Order.state == _UNPAID, Order.created_at < before)
+    """Ids of orders that still wait for their money, though placed before an instant or over their own time."""
+    late = or_(
+        and_(Order.pay_by.is_(None), Order.created_at < before),
+        Order.pay_by <= clock.now(),
+    )
+    waiting = select(Order.id).where(Order.state == _UNPAID, late)
     return list(session.scalars(waiting.order_by(Order.created_at).limit(limit)))
+
+
+def services_near_their_end(session: Session, within: timedelta, days: int, limit: int) -> list[str]:
+    """Ids of live services that end within so long and whose customers have not been warned of so few days."""
+    near = select(Service.id).where(
+        Service.expires_at > clock.now(),
+        Service.expires_at <= clock.now() + within,
+        Service.state.in_((ServiceState.ACTIVE, ServiceState.SUSPENDED)),
+        Service.deactivation_requested_at.is_(None),
+        or_(Service.warned_days.is_(None), Service.warned_days > days),
+    )
+    return list(session.scalars(near.order_by(Service.expires_at).limit(limit)))
 
 
 def services_past_validity(session: Session, limit: int) -> list[str]:
@@ -193,6 +210,8 @@ def _order_item(row: Row[Any]) -> dict[str, Any]:
         },
         "characteristics": row.characteristics,
         "total": {"amount_minor": row.total_minor, "currency": row.currency},
+        "starts_at": row.starts_at,
+        "renews_service_id": row.renews_service_id,
         "payment_id": row.payment_id,
         "created_at": row.created_at,
         "updated_at": row.updated_at,

@@ -8,15 +8,20 @@ from common.identity import identity
 from common.web import operation, reply, reply_page, work_id
 from provisioning import queries
 from provisioning.errors import (
+    AccountBarred,
     AlreadyActive,
+    ExcludedByService,
     KycRequired,
     OrderNotCancellable,
     OrderNotRetryable,
+    RequiresService,
     ServiceNotLive,
+    ServiceNotRenewable,
 )
 from provisioning.schemas import (
     AdminOrderOut,
     AdminOrdersQuery,
+    EligibilityOut,
     OfferingOut,
     OfferingsQuery,
     OrderDetailOut,
@@ -28,6 +33,7 @@ from provisioning.schemas import (
     ServicesQuery,
 )
 from provisioning.use_cases import orders, services
+from provisioning.use_cases.eligibility import obstacles
 
 routes = Blueprint("provisioning", __name__)
 
@@ -46,6 +52,18 @@ def get_offering(offering_id: str) -> Response:
         return reply(OfferingOut.of(queries.get_offering(session, offering_id)))
 
 
+@routes.get("/offerings/<id:offering_id>/eligibility")
+@operation(
+    "Whether an order of it would be accepted, and why not",
+    returns={200: EligibilityOut},
+    roles=("customer",),
+)
+def get_eligibility(offering_id: str) -> Response:
+    with reading() as session:
+        offering = queries.get_offering(session, offering_id)
+        return reply(EligibilityOut.of(obstacles(session, user_id=identity().user_id, offering=offering)))
+
+
 @routes.post("/orders")
 @operation(
     "Order an offering",
@@ -53,7 +71,7 @@ def get_offering(offering_id: str) -> Response:
     returns={201: OrderDetailOut},
     roles=("customer",),
     idempotent=True,
-    raises=(AlreadyActive, KycRequired, NotFound),
+    raises=(AccountBarred, AlreadyActive, ExcludedByService, KycRequired, NotFound, RequiresService),
 )
 def post_order(body: OrderIn) -> Response:
     @rerun_lost_race
@@ -65,6 +83,7 @@ def post_order(body: OrderIn) -> Response:
                 user_id=identity().user_id,
                 offering_id=body.offering_id,
                 characteristics=dict(body.characteristics),
+                starts_at=body.starts_at,
             )
             return reply(OrderDetailOut.of(order), 201)
 
@@ -115,11 +134,11 @@ def get_service(service_id: str) -> Response:
 
 @routes.patch("/services/<id:service_id>")
 @operation(
-    "Change characteristics of a live service, such as its ring tone",
+    "Change characteristics of a live service, such as its ring tone, or whether it renews",
     body=ServiceIn,
     returns={200: ServiceOut},
     roles=("customer",),
-    raises=(ServiceNotLive,),
+    raises=(ServiceNotLive, ServiceNotRenewable),
 )
 def patch_service(service_id: str, body: ServiceIn) -> Response:
     with transaction() as session:
@@ -127,7 +146,8 @@ def patch_service(service_id: str, body: ServiceIn) -> Response:
             session,
             service_id=service_id,
             user_id=identity().user_id,
-            characteristics=dict(body.characteristics),
+            characteristics=None if body.characteristics is None else dict(body.characteristics),
+            renews=body.renews,
         )
         return reply(ServiceOut.of(service))
 

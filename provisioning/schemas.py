@@ -1,12 +1,14 @@
 """Requests and responses of provisioning."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, field_validator, model_validator
 
+from common import clock
 from common.db import PageQuery
+from common.errors import AppError
 from common.ids import UUID_PATTERN
 from common.money import MAX_MINOR, Currency, Money
 from common.schemas import Body
@@ -20,6 +22,8 @@ from provisioning.models import (
     Service,
     ServiceState,
 )
+
+LATEST_START = timedelta(days=90)
 
 
 def _printable(value: str) -> str:
@@ -143,10 +147,38 @@ class ServicesQuery(PageQuery):
 class OrderIn(Body):
     offering_id: Annotated[str, Field(pattern=f"^{UUID_PATTERN}$")]
     characteristics: Characteristics = Field(default_factory=dict)
+    starts_at: AwareDatetime | None = Field(
+        default=None, description="when to switch it on, if not at once; up to 90 days ahead", strict=False
+    )
+
+    @field_validator("starts_at")
+    @classmethod
+    def _soon(cls, at: datetime | None) -> datetime | None:
+        if at is not None and not clock.now() <= at <= clock.now() + LATEST_START:
+            raise ValueError("must be within the next 90 days")
+        return at and at.astimezone(UTC)
 
 
 class ServiceIn(Body):
-    characteristics: Characteristics
+    characteristics: Characteristics | None = None
+    renews: bool | None = Field(default=None, description="whether it is renewed before it ends")
+
+
+class Obstacle(BaseModel):
+    """The refusal that an order would get."""
+
+    code: str
+    detail: str
+
+
+class EligibilityOut(BaseModel):
+    eligible: bool
+    reasons: list[Obstacle]
+
+    @classmethod
+    def of(cls, obstacles: list[AppError]) -> Self:
+        reasons = [Obstacle(code=one.code, detail=one.detail or one.title) for one in obstacles]
+        return cls(eligible=not reasons, reasons=reasons)
 
 
 class OrderedOffering(BaseModel):
@@ -165,6 +197,8 @@ class OrderOut(BaseModel):
     offering: OrderedOffering
     characteristics: dict[str, str]
     total: Money
+    starts_at: datetime | None
+    renews_service_id: str | None
     payment_id: str | None
     created_at: datetime
     updated_at: datetime
@@ -217,6 +251,8 @@ class ServiceOut(BaseModel):
     allowances: list[UsedAllowance]
     activated_at: datetime | None
     expires_at: datetime | None
+    renews: bool
+    renewal_order_id: str | None = Field(description="the order that prolongs it")
     deactivation_requested_at: datetime | None = Field(description="asked for, the network is being told")
     terminated_at: datetime | None
     created_at: datetime
@@ -232,6 +268,8 @@ class ServiceOut(BaseModel):
             allowances=[UsedAllowance.model_validate(allowance) for allowance in service.allowances],
             activated_at=service.activated_at,
             expires_at=service.expires_at,
+            renews=service.renews,
+            renewal_order_id=service.renewal_order_id,
             deactivation_requested_at=service.deactivation_requested_at,
             terminated_at=service.terminated_at,
             created_at=service.created_at,
@@ -252,6 +290,8 @@ def _order_fields(order: Order) -> dict[str, Any]:
         "offering": _offering(order),
         "characteristics": order.characteristics,
         "total": order.total,
+        "starts_at": order.starts_at,
+        "renews_service_id": order.renews_service_id,
         "payment_id": order.payment_id,
         "created_at": order.created_at,
         "updated_at": order.updated_at,

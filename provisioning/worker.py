@@ -7,7 +7,13 @@ from provisioning.app import create_app
 from provisioning.config import Settings
 from provisioning.gateway import connect_elements
 from provisioning.handlers import HANDLERS
-from provisioning.jobs import CommandRunner, end_validities, expire_unpaid_orders, give_up_activations
+from provisioning.jobs import (
+    CommandRunner,
+    end_validities,
+    expire_unpaid_orders,
+    give_up_orders,
+    warn_of_ends,
+)
 from provisioning.models import Element
 from provisioning.use_cases.commands import job_of
 
@@ -27,8 +33,9 @@ def main() -> None:
         consumers={"provisioning.inbox": HANDLERS},
         jobs=[
             *(Job(job_of(kind), 1.0, runner.run, leader_only=False) for kind, runner in runners.items()),
-            Job("overdue-activations", 30.0, lambda: give_up_activations(deadline, rules.lease)),
+            Job("overdue-orders", 30.0, lambda: give_up_orders(deadline, rules.lease)),
             Job("unpaid-orders", 60.0, lambda: expire_unpaid_orders(unpaid_life)),
+            Job("warnings", 60.0, warn_of_ends),
             Job("validities", 60.0, end_validities),
         ],
     )

@@ -19,7 +19,8 @@ class OfferingState(StrEnum):
 
 
 class Offering(Base):
-    """What can be ordered. `stackable` ones may be bought again while active (packs), the others not (features)."""
+    """What can be ordered. `stackable` ones may be bought again while active (packs), the others not (features).
+    `requires` and `excludes` name the codes of offerings that the customer must have, or must not."""
 
     __tablename__ = "offerings"
 
@@ -37,6 +38,8 @@ class Offering(Base):
     element: Mapped[Element] = mapped_column(enum_column(Element))
     characteristics: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     allowances: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    requires: Mapped[list[str]] = mapped_column(JSON, server_default="[]", default=list)
+    excludes: Mapped[list[str]] = mapped_column(JSON, server_default="[]", default=list)
     state: Mapped[OfferingState] = mapped_column(enum_column(OfferingState))
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)

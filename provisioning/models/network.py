@@ -33,8 +33,8 @@ class CommandState(StrEnum):
 
 
 class Command(Base):
-    """Something that a network element has to be told, under an id that it knows a repetition by. `starts_at` is when
-    it was to be told first, if not at once; `due_at` is when next.
+    """Something that a network element has to be told, under an id that it knows a repetition by. `order_id`
+    is the order that it fulfils. `starts_at` is when it was to be told first, if not at once; `due_at` is when next.
 
     Whoever calls the element claims the command by moving `due_at` past the end of its lease: if it dies, the command
     is due again.
@@ -53,6 +53,7 @@ class Command(Base):
 
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new_id)
     service_id: Mapped[str] = mapped_column(ForeignKey("services.id"))
+    order_id: Mapped[str | None] = mapped_column(Id)
     action: Mapped[Action] = mapped_column(enum_column(Action))
     characteristics: Mapped[dict[str, str]] = mapped_column(JSON)
     previous: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))

@@ -25,7 +25,11 @@ class OrderState(StrEnum):
 
 
 class Order(Base):
-    """A customer's order with its own copy of what the offering was when it was placed."""
+    """A customer's order with its own copy of what the offering was when it was placed.
+
+    `renews_service_id` is the service that it prolongs; without it the order makes a service of its own, from
+    `starts_at` on if that is set.
+    """
 
     __tablename__ = "orders"
     __table_args__ = (
@@ -55,6 +59,9 @@ class Order(Base):
     element: Mapped[Element] = mapped_column(enum_column(Element))
     allowances: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     characteristics: Mapped[dict[str, str]] = mapped_column(JSON)
+    starts_at: Mapped[datetime | None]
+    renews_service_id: Mapped[str | None] = mapped_column(Id)
+    pay_by: Mapped[datetime | None]
     payment_id: Mapped[str | None] = mapped_column(Id)
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
@@ -69,7 +76,13 @@ class Order(Base):
         """First state: priced orders wait for their money."""
         paid = self.total_minor == 0
         self.state = OrderState.ACKNOWLEDGED if paid else OrderState.PENDING_PAYMENT
-        self.note("placed")
+        self.note("placed" if self.renews_service_id is None else "renewal_due")
+
+    def unpaid_since(self, before: datetime) -> bool:
+        """Whether its time for being paid is over; `before` is for orders that have no time of their own."""
+        if self.state is not OrderState.PENDING_PAYMENT:
+            return False
+        return self.pay_by <= clock.now() if self.pay_by is not None else self.created_at < before
 
     def acknowledge(self, payment_id: str) -> None:
         self._move(OrderState.ACKNOWLEDGED, "paid", {OrderState.PENDING_PAYMENT})

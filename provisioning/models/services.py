@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String
+from sqlalchemy import JSON, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from common import clock, ids
@@ -24,8 +24,9 @@ class ServiceState(StrEnum):
 class Service(Base):
     """A service on the network. `characteristics` is what the customer wants; commands carry it to the element.
 
-    `exclusive_key` is set on services that a customer can have only once, until they are terminated: the unique key
-    decides which of two activations comes first.
+    `renews` says whether it is prolonged before it ends, `renewal_order_id` is the order that will do it, `warned_days`
+    the last warning of its end that was given. `exclusive_key` is set on services that a customer can have only once,
+    until they are terminated: the unique key decides which of two activations comes first.
     """
 
     __tablename__ = "services"
@@ -46,6 +47,9 @@ class Service(Base):
     exclusive_key: Mapped[str | None] = mapped_column(String(110), unique=True)
     characteristics: Mapped[dict[str, str]] = mapped_column(JSON)
     allowances: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    renews: Mapped[bool] = mapped_column(default=False, server_default=false())
+    renewal_order_id: Mapped[str | None] = mapped_column(Id)
+    warned_days: Mapped[int | None]
     activated_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     deactivation_requested_at: Mapped[datetime | None]
@@ -72,6 +76,24 @@ class Service(Base):
         if validity_days is not None:
             self.expires_at = self.activated_at + timedelta(days=validity_days)
 
+    def ends_within(self, time: timedelta) -> bool:
+        """Whether it is on, nobody has asked to switch it off, and its validity ends within so long."""
+        ends = self.expires_at is not None and self.expires_at <= clock.now() + time
+        return self.live and self.deactivation_requested_at is None and ends
+
+    def lasts_at_most(self, time: timedelta) -> bool:
+        """Whether its whole validity is no longer than that."""
+        if self.expires_at is None or self.activated_at is None:
+            return False
+        return self.expires_at - self.activated_at <= time
+
+    def renew(self, validity_days: int, allowances: list[dict[str, Any]]) -> None:
+        """The element has prolonged it: the new validity follows the old one, with fresh allowances."""
+        if not self.live or self.expires_at is None:
+            raise WrongState(f"service {self.id}: renew while {self.state.value}")
+        self.expires_at = max(self.expires_at, clock.now()) + timedelta(days=validity_days)
+        self.allowances, self.renewal_order_id, self.warned_days = allowances, None, None
+
     def change(self, characteristics: dict[str, str]) -> None:
         """Raises ServiceNotLive."""
         if self.state is not ServiceState.ACTIVE or self.deactivation_requested_at is not None:
@@ -96,6 +118,11 @@ class Service(Base):
             return False
         self.deactivation_requested_at = clock.now()
         return True
+
+    def end_with_account(self) -> None:
+        """Whatever it is, it is to be switched off: on the way to being on, too."""
+        if self.state is not ServiceState.TERMINATED and self.deactivation_requested_at is None:
+            self.deactivation_requested_at = clock.now()
 
     def terminate(self) -> None:
         """It is off, or never came to be; the customer may order it again."""

@@ -4,6 +4,7 @@ import logging
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -44,15 +45,17 @@ def tell_element(
     reason: str,
     *,
     previous: dict[str, str] | None = None,
+    order: Order | None = None,
     due_at: datetime | None = None,
 ) -> None:
     """Put down a command for the service's element; the worker carries out those of one service in their order.
 
-    `previous` is what a refused change goes back to.
+    `order` is what it fulfils, `previous` what a refused change goes back to.
     """
     session.add(
         Command(
             service=service,
+            order_id=order.id if order is not None else None,
             action=action,
             characteristics=service.characteristics,
             previous=previous,
@@ -76,6 +79,9 @@ def claim_command(session: Session, *, command_id: str, rules: CallRules) -> Cal
         Action.RECONCILE,
     ):
         command.settle(CommandState.CANCELLED)
+        if command.action is Action.RENEW and held.order is not None:
+            held.order.fail("service_ended")
+            session.add(events.order_failed(held.order, "service_ended"))
         return None
     if not _element(session, service.element).admit(rules):
         return None
@@ -124,28 +130,30 @@ def settle_command(
             _settle_barring(held, done)
         case Action.DEACTIVATE:
             _settle_deactivation(session, held, done)
-        case Action.RENEW | Action.RECONCILE:
+        case Action.RENEW:
+            _settle_renewal(session, held, answer if not done else None)
+        case Action.RECONCILE:
             _note_refusal(held, done)
 
 
-def give_up_activation(session: Session, *, command_id: str, before: datetime, lease: timedelta) -> None:
-    """Fail the order of an activation that has been tried since before an instant; payment gives its money back.
+def give_up_order(session: Session, *, command_id: str, before: datetime, lease: timedelta) -> None:
+    """Fail the order of an activation or renewal that was to be carried out before an instant: its money goes back.
 
-    Nobody knows whether one of the calls took effect, so the element is told to switch the service off, after any call
-    that is still on its way. Safe to repeat.
+    Nobody knows whether one of the calls took effect, so the element is told to go back, after any call that is still
+    on its way. Safe to repeat.
     """
     held = _lock(session, command_id)
     command, order = held.command, held.order
     if order is None or command.state is not CommandState.PENDING or command.since >= before:
         return
     command.settle(CommandState.CANCELLED)
-    held.service.terminate()
     order.fail("network_unavailable")
     session.add(events.order_failed(order, "network_unavailable"))
+    if command.action is Action.ACTIVATE:
+        held.service.terminate()
     if command.attempts:
-        tell_element(
-            session, held.service, Action.DEACTIVATE, "activation_given_up", due_at=clock.now() + lease
-        )
+        undo = Action.DEACTIVATE if command.action is Action.ACTIVATE else Action.RECONCILE
+        tell_element(session, held.service, undo, "given_up", due_at=clock.now() + lease)
 
 
 @dataclass(frozen=True)
@@ -158,9 +166,15 @@ class _Held:
 
 
 def _lock(session: Session, command_id: str) -> _Held:
-    about = select(Command.action, Command.service_id, Service.order_id).join(Command.service)
-    action, service_id, order_id = session.execute(about.where(Command.id == command_id)).one()
-    order = session.get_one(Order, order_id, with_for_update=True) if action is Action.ACTIVATE else None
+    about = select(Command.action, Command.service_id, Command.order_id, Service.order_id).join(
+        Command.service
+    )
+    action, service_id, order_id, first_order_id = session.execute(
+        about.where(Command.id == command_id)
+    ).one()
+    if action is Action.ACTIVATE:
+        order_id = first_order_id
+    order = session.get_one(Order, order_id, with_for_update=True) if order_id is not None else None
     service = session.get_one(Service, service_id, with_for_update=True)
     return _Held(order, service, session.get_one(Command, command_id, with_for_update=True))
 
@@ -185,7 +199,27 @@ def _settle_activation(session: Session, held: _Held, refusal: Answer | None) ->
         return
     held.service.activate(held.order.validity_days)
     held.order.complete()
-    session.add(events.service_activated(held.service))
+    session.add(events.service_activated(held.service, held.order))
+
+
+def _settle_renewal(session: Session, held: _Held, refusal: Answer | None) -> None:
+    """A refused one leaves the service to end in its time."""
+    order, service = held.order, held.service
+    assert order is not None
+    assert order.validity_days is not None
+    if refusal is not None or not service.live:
+        reason = refusal.reason if refusal is not None else "service_ended"
+        order.fail(reason)
+        session.add(events.order_failed(order, reason))
+        return
+    service.renew(order.validity_days, granted(order))
+    order.complete()
+    session.add(events.service_activated(service, order, renewed=True))
+
+
+def granted(order: Order) -> list[dict[str, Any]]:
+    """The allowances that an order gives, unused."""
+    return [{"kind": a["kind"], "granted": a["amount"], "used": 0} for a in order.allowances]
 
 
 def _settle_change(held: _Held, done: bool) -> None:

@@ -5,8 +5,9 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from provisioning.models import Action, Customer, Service, ServiceState
+from provisioning.models import Action, Customer, Order, OrderState, Service, ServiceState
 from provisioning.use_cases.commands import tell_element
+from provisioning.use_cases.orders import withdraw_order
 
 
 def record_profile(session: Session, *, user_id: str, phone: str, at: datetime) -> None:
@@ -15,8 +16,17 @@ def record_profile(session: Session, *, user_id: str, phone: str, at: datetime) 
 
 
 def record_deactivation(session: Session, *, user_id: str, at: datetime) -> None:
-    """The account was closed or blocked. Safe to repeat."""
+    """The account was closed or blocked: what is ordered is cancelled, what is on is switched off. Safe to repeat."""
+    unfinished = (OrderState.PENDING_PAYMENT, OrderState.ACKNOWLEDGED)
+    mine = select(Order).where(Order.user_id == user_id, Order.state.in_(unfinished))
+    orders = session.scalars(mine.order_by(Order.id).with_for_update()).all()
     _customer(session, user_id).deactivated_at = at
+    for order in orders:
+        withdraw_order(session, order, "account_closed")
+    for service in _kept_services(session, user_id):
+        if service.deactivation_requested_at is None:
+            service.end_with_account()
+            tell_element(session, service, Action.DEACTIVATE, "account_closed")
 
 
 def record_kyc_approval(session: Session, *, user_id: str, at: datetime) -> None:
@@ -28,12 +38,16 @@ def set_barred(session: Session, *, user_id: str, barred: bool, at: datetime) ->
     """Suspend all that the customer has, or restore it. Safe to repeat; news older than known changes nothing."""
     if not _customer(session, user_id).set_barred(barred, at=at):
         return
-    kept = select(Service).where(Service.user_id == user_id, Service.state != ServiceState.TERMINATED)
-    for service in session.scalars(kept.order_by(Service.id).with_for_update()):
+    for service in _kept_services(session, user_id):
         if barred:
             tell_element(session, service, Action.SUSPEND, "account_barred")
         else:
             tell_element(session, service, Action.RESTORE, "account_restored")
+
+
+def _kept_services(session: Session, user_id: str) -> list[Service]:
+    kept = select(Service).where(Service.user_id == user_id, Service.state != ServiceState.TERMINATED)
+    return list(session.scalars(kept.order_by(Service.id).with_for_update()))
 
 
 def _customer(session: Session, user_id: str) -> Customer:

@@ -12,7 +12,7 @@ from common.errors import NotFound
 from common.messaging import Rejected
 from common.money import Money
 from provisioning import events
-from provisioning.errors import AlreadyActive, KycRequired, OrderNotRetryable
+from provisioning.errors import OrderNotRetryable
 from provisioning.models import (
     Action,
     Command,
@@ -27,36 +27,40 @@ from provisioning.models import (
 )
 from provisioning.schemas import CharacteristicSpec
 from provisioning.use_cases.catalogue import check_characteristics
-from provisioning.use_cases.commands import job_of, tell_element
+from provisioning.use_cases.commands import granted, job_of, tell_element
+from provisioning.use_cases.eligibility import obstacles, paid_obstacle
 
 _NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's: nothing in it is mistaken for something else on the phone."""
 
 
 def place_order(
-    session: Session, *, order_id: str, user_id: str, offering_id: str, characteristics: dict[str, str]
+    session: Session,
+    *,
+    order_id: str,
+    user_id: str,
+    offering_id: str,
+    characteristics: dict[str, str],
+    starts_at: datetime | None = None,
 ) -> Order:
-    """Order an offering as it is now; a free one goes to the network at once.
+    """Order an offering as it is now; a free one goes to the network at once, or at `starts_at`.
 
-    Raises NotFound, InvalidCharacteristics, KycRequired, AlreadyActive; a lost race raises IntegrityError.
+    Raises NotFound, InvalidCharacteristics, or what `obstacles` found first; a lost race raises IntegrityError.
     """
     offering = session.get(Offering, offering_id)
     if offering is None or offering.state is not OfferingState.ACTIVE:
         raise NotFound("There is no such offering")
     check_characteristics(specs_of(offering), characteristics)
-    if offering.requires_kyc:
-        customer = session.get(Customer, user_id)
-        if customer is None or customer.kyc_approved_at is None:
-            raise KycRequired()
-    if not offering.stackable and _has_one(session, user_id, offering.code):
-        raise AlreadyActive()
-    order = _copy(offering, order_id=order_id, user_id=user_id, characteristics=characteristics)
+    for obstacle in obstacles(session, user_id=user_id, offering=offering):
+        raise obstacle
+    order = copy_offering(offering, order_id=order_id, user_id=user_id, characteristics=characteristics)
+    order.starts_at = starts_at
     order.placed()
     session.add(order)
     session.flush()
     session.add(events.order_created(order))
     if order.state is OrderState.ACKNOWLEDGED:
-        _activate(session, order)
+        fulfil_order(session, order)
     return order
 
 
@@ -79,11 +83,31 @@ def record_payment(session: Session, *, order_id: str, user_id: str, payment_id:
     if amount != order.total:
         raise Rejected(f"order {order.number} costs {order.total}, paid was {amount}")
     order.acknowledge(payment_id)
-    if not order.stackable and _has_one(session, user_id, order.offering_code):
-        order.fail("already_active")
-        session.add(events.order_failed(order, "already_active"))
-        return
-    _activate(session, order)
+    fulfil_order(session, order)
+
+
+def fulfil_order(session: Session, order: Order) -> None:
+    """Have an acknowledged order carried out; it fails when something came in between."""
+    obstacle = _carry_out(session, order)
+    if obstacle is not None:
+        order.fail(obstacle)
+        session.add(events.order_failed(order, obstacle))
+
+
+def _carry_out(session: Session, order: Order) -> str | None:
+    customer = session.get(Customer, order.user_id, with_for_update=True)
+    if customer is not None and customer.deactivated_at is not None:
+        return "account_closed"
+    if order.renews_service_id is not None:
+        service = session.get_one(Service, order.renews_service_id, with_for_update=True)
+        if not service.live or service.deactivation_requested_at is not None:
+            return "service_ended"
+        tell_element(session, service, Action.RENEW, "renewed", order=order)
+        return None
+    obstacle = paid_obstacle(session, order)
+    if obstacle is None:
+        _activate(session, order, barred=customer is not None and customer.barred)
+    return obstacle
 
 
 def record_payment_failure(session: Session, *, order_id: str, user_id: str, reason: str) -> None:
@@ -101,20 +125,29 @@ def cancel_order(session: Session, *, order_id: str, user_id: str) -> Order:
     order = session.get(Order, order_id, with_for_update=True)
     if order is None or order.user_id != user_id:
         raise NotFound()
-    order.cancel("cancelled_by_customer")
-    service = _service_of(session, order)
-    if service is not None:
-        service.terminate()
-        for command in _pending_commands(session, service):
-            command.settle(CommandState.CANCELLED)
-    session.add(events.order_cancelled(order, "cancelled_by_customer"))
+    withdraw_order(session, order, "cancelled_by_customer")
     return order
+
+
+def withdraw_order(session: Session, order: Order, reason: str) -> None:
+    """Cancel an order that the caller has locked, with what it has put down so far. Raises OrderNotCancellable."""
+    order.cancel(reason)
+    if order.renews_service_id is not None:
+        service = session.get_one(Service, order.renews_service_id, with_for_update=True)
+        for command in pending_commands(session, service):
+            if command.order_id == order.id:
+                command.settle(CommandState.CANCELLED)
+    elif (made := _service_of(session, order)) is not None:
+        made.terminate()
+        for command in pending_commands(session, made):
+            command.settle(CommandState.CANCELLED)
+    session.add(events.order_cancelled(order, reason))
 
 
 def expire_order(session: Session, *, order_id: str, before: datetime) -> None:
     """End an order that was placed before an instant and is still unpaid. Safe to repeat."""
     order = session.get(Order, order_id, with_for_update=True)
-    if order is None or order.state is not OrderState.PENDING_PAYMENT or order.created_at >= before:
+    if order is None or not order.unpaid_since(before):
         return
     order.expire()
     session.add(events.order_cancelled(order, "expired"))
@@ -128,18 +161,25 @@ def retry_order(session: Session, *, order_id: str, actor_id: str) -> Order:
     order = session.get(Order, order_id, with_for_update=True)
     if order is None:
         raise NotFound()
-    service = _service_of(session, order)
-    pending = _pending_commands(session, service) if service is not None else []
+    if order.renews_service_id is not None:
+        service = session.get(Service, order.renews_service_id, with_for_update=True)
+    else:
+        service = _service_of(session, order)
+    pending = pending_commands(session, service) if service is not None else []
     if order.state not in (OrderState.ACKNOWLEDGED, OrderState.IN_PROGRESS) or not pending:
         raise OrderNotRetryable(f"The order is {order.state.value}")
     for command in pending:
+        if command.since > clock.now():
+            raise OrderNotRetryable("Its time has not come")
         command.due_at = clock.now()
     order.note("retried_by_operator", actor_id=actor_id)
     wake(session, job_of(order.element))
     return order
 
 
-def _copy(offering: Offering, *, order_id: str, user_id: str, characteristics: dict[str, str]) -> Order:
+def copy_offering(
+    offering: Offering, *, order_id: str, user_id: str, characteristics: dict[str, str]
+) -> Order:
     now = clock.now()
     return Order(
         id=order_id,
@@ -162,7 +202,7 @@ def _copy(offering: Offering, *, order_id: str, user_id: str, characteristics: d
     )
 
 
-def _activate(session: Session, order: Order) -> None:
+def _activate(session: Session, order: Order, *, barred: bool) -> None:
     """Put the service and the command for its element down; the worker carries it out."""
     service = Service(
         order=order,
@@ -175,11 +215,12 @@ def _activate(session: Session, order: Order) -> None:
         state=ServiceState.INACTIVE,
         exclusive_key=None if order.stackable else _exclusive_key(order.user_id, order.offering_code),
         characteristics=order.characteristics,
-        allowances=[{"kind": a["kind"], "granted": a["amount"], "used": 0} for a in order.allowances],
+        allowances=granted(order),
+        renews=order.recurring and order.validity_days is not None,
     )
-    tell_element(session, service, Action.ACTIVATE, "ordered")
-    customer = session.get(Customer, order.user_id, with_for_update=True)
-    if customer is not None and customer.barred:
+    later = order.starts_at if order.starts_at is not None and order.starts_at > clock.now() else None
+    tell_element(session, service, Action.ACTIVATE, "ordered", order=order, due_at=later)
+    if barred:
         tell_element(session, service, Action.SUSPEND, "account_barred")
 
 
@@ -191,11 +232,6 @@ def _paid_order(session: Session, order_id: str, user_id: str) -> Order:
     return order
 
 
-def _has_one(session: Session, user_id: str, offering_code: str) -> bool:
-    held = select(Service.id).where(Service.exclusive_key == _exclusive_key(user_id, offering_code))
-    return session.scalar(held) is not None
-
-
 def _exclusive_key(user_id: str, offering_code: str) -> str:
     return f"{user_id}:{offering_code}"
 
@@ -204,6 +240,6 @@ def _service_of(session: Session, order: Order) -> Service | None:
     return session.scalar(select(Service).where(Service.order_id == order.id).with_for_update())
 
 
-def _pending_commands(session: Session, service: Service) -> list[Command]:
+def pending_commands(session: Session, service: Service) -> list[Command]:
     pending = select(Command).where(Command.service_id == service.id, Command.state == CommandState.PENDING)
     return list(session.scalars(pending.order_by(Command.id).with_for_update()))

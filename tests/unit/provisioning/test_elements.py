@@ -17,7 +17,7 @@ from dev.element import ElementServer
 from provisioning import queries
 from provisioning.config import Settings
 from provisioning.gateway import Answer, Call, Found, HttpElements, Verdict
-from provisioning.jobs import carry_out, give_up_activations
+from provisioning.jobs import carry_out, give_up_orders
 from provisioning.models import Action, CallRules, Element, NetworkElement
 from tests.support.provisioning import LEASE, RULES, Network, Shopper, all_due
 from tests.support.services import bearer, emitted
@@ -213,11 +213,11 @@ def test_an_activation_that_never_succeeds_is_given_up_refunded_and_undone(
         network.carry_out_all()
         clock.move(timedelta(hours=1))
         shopper.headers = bearer(shopper.user_id)
-        give_up_activations(timedelta(hours=1), LEASE)
+        give_up_orders(timedelta(hours=1), LEASE)
         assert shopper.order_now(order)["state"] == "in_progress"  # exactly the hour is still in time
         clock.move(timedelta(seconds=1))
         for _ in range(2):
-            give_up_activations(timedelta(hours=1), LEASE)
+            give_up_orders(timedelta(hours=1), LEASE)
         now = shopper.order_now(order)
         assert (now["state"], now["history"][-1]["reason"]) == ("failed", "network_unavailable")
         assert [told.data["reason"] for told in emitted("order.failed")] == ["network_unavailable"]
@@ -237,7 +237,7 @@ def test_an_answer_after_giving_up_changes_nothing(shopper: Shopper, network: Ne
 
         def too_long() -> None:
             clock.move(timedelta(hours=2))
-            give_up_activations(timedelta(hours=1), LEASE)
+            give_up_orders(timedelta(hours=1), LEASE)
 
         network.after.append(too_long)
         network.carry_out_all()

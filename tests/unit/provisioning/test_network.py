@@ -325,9 +325,9 @@ def test_a_service_ends_with_its_validity_and_the_network_is_told(shopper: Shopp
 
 def test_a_barred_account_has_its_services_suspended_and_restored(shopper: Shopper, network: Network) -> None:
     _live(shopper, network, "data-5gb")
-    being_activated = shopper.buy("sms-100")
+    being_activated, after = shopper.buy("sms-100"), shopper.order("voice-60").json
     _account(shopper, "account.barred", NOON)
-    after = shopper.buy("voice-60")
+    shopper.pay(after)
     network.carry_out_all()
     assert {s["state"] for s in shopper.services()} == {"suspended"}
     assert {shopper.order_now(o)["state"] for o in (being_activated, after)} == {"completed"}

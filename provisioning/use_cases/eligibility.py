@@ -1,0 +1,52 @@
+"""Who may order what."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from common.errors import AppError
+from provisioning.errors import AccountBarred, AlreadyActive, ExcludedByService, KycRequired, RequiresService
+from provisioning.models import Customer, Offering, Order, Service, ServiceState
+
+
+def obstacles(session: Session, *, user_id: str, offering: Offering) -> list[AppError]:
+    """Why the customer may not order the offering now, as the refusals that an order would get; the gravest first."""
+    customer = session.get(Customer, user_id)
+    found: list[AppError] = []
+    if customer is not None and customer.barred:
+        found.append(AccountBarred())
+    if offering.requires_kyc and (customer is None or customer.kyc_approved_at is None):
+        found.append(KycRequired())
+    held = held_codes(session, user_id)
+    if not offering.stackable and offering.code in held:
+        found.append(AlreadyActive())
+    if clash := sorted(held & excluded_by(session, offering.code)):
+        found.append(ExcludedByService(f"It does not go together with {', '.join(clash)}"))
+    if missing := sorted(set(offering.requires) - held):
+        found.append(RequiresService(f"It needs {', '.join(missing)}"))
+    return found
+
+
+def paid_obstacle(session: Session, order: Order) -> str | None:
+    """Why an order that is paid now cannot be activated: what came between placing and paying it."""
+    held = held_codes(session, order.user_id)
+    if not order.stackable and order.offering_code in held:
+        return AlreadyActive.code
+    if held & excluded_by(session, order.offering_code):
+        return ExcludedByService.code
+    return None
+
+
+def held_codes(session: Session, user_id: str) -> set[str]:
+    """The codes of the offerings that the customer has, or is about to have."""
+    kept = select(Service.offering_code).where(
+        Service.user_id == user_id, Service.state != ServiceState.TERMINATED
+    )
+    return set(session.scalars(kept))
+
+
+def excluded_by(session: Session, code: str) -> set[str]:
+    """The codes that do not go together with an offering, whichever of the two says so."""
+    rules = session.execute(select(Offering.code, Offering.excludes)).all()
+    return {
+        other if mine == code else mine for mine, others in rules for other in others if code in (mine, other)
+    }
