@@ -40,6 +40,13 @@ def _remember(session: Session, event: Event) -> None:
 
 
 TOLD_TO_CUSTOMERS = (
+    "user.phone.verification.requested",
+    "user.email.verification.requested",
+    "user.password.reset.requested",
+    "user.password.changed",
+    "user.locked_out",
+    "kyc.approved",
+    "kyc.rejected",
     "order.created",
     "order.cancelled",
     "order.failed",

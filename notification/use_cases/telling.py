@@ -114,7 +114,7 @@ def notify(session: Session, event: Event) -> None:
                 data=shown(event.data),
             )
         )
-    for channel, target, address in _ways(session, recipient, channels, event.type):
+    for channel, target, address in _ways(session, recipient, channels, event):
         if preference.allows(category, channel):
             _add_delivery(session, event, recipient, language, channel, target, address, context)
 
@@ -125,16 +125,19 @@ def shown(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ways(
-    session: Session, recipient: Recipient, channels: frozenset[str], event_type: str
+    session: Session, recipient: Recipient, channels: frozenset[str], event: Event
 ) -> Iterator[tuple[Channel, str, str]]:
     """(channel, target, address) of each message that leaves the house. Devices and webhooks get the in-app words."""
-    if Channel.EMAIL in channels and recipient.email is not None:
-        yield Channel.EMAIL, "", recipient.email
-    if Channel.SMS in channels and recipient.phone is not None:
-        yield Channel.SMS, "", recipient.phone
+    email, phone = recipient.email, recipient.phone
+    if event.type in _CODES:
+        email, phone = event.data.get("email"), event.data.get("phone")
+    if Channel.EMAIL in channels and email is not None:
+        yield Channel.EMAIL, "", email
+    if Channel.SMS in channels and phone is not None:
+        yield Channel.SMS, "", phone
     if rendering.IN_APP in channels:
         for channel, target, address, types in session.execute(_TARGETS, {"user_id": recipient.user_id}):
-            if not types or event_type in types:
+            if not types or event.type in types:
                 yield Channel(channel), target, address[:254]
 
 
@@ -164,12 +167,26 @@ def _not_by_payment(channels: frozenset[str], data: Mapping[str, Any]) -> frozen
     return _NOTHING if data["reason"] in _TOLD_BY_PAYMENT else channels
 
 
+def _only_as_asked(channels: frozenset[str], data: Mapping[str, Any]) -> frozenset[str]:
+    """A code shows that its reader has the number or address that it was asked for."""
+    return channels & {data["channel"]}
+
+
+_CODES = frozenset(
+    {
+        "user.phone.verification.requested",
+        "user.email.verification.requested",
+        "user.password.reset.requested",
+    }
+)
+"""They go to the number or address that the event names: a new one, or the one that a reset was asked for."""
 _RULES: Mapping[str, Callable[[frozenset[str], Mapping[str, Any]], frozenset[str]]] = {
     "user.created": _only_customers,
     "order.created": _only_unpaid,
     "payment.completed": _no_sms_for_orders,
     "wallet.credited": _not_by_payment,
     "wallet.debited": _not_by_payment,
+    **dict.fromkeys(_CODES, _only_as_asked),
 }
 
 

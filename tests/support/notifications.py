@@ -104,7 +104,17 @@ def _samples() -> dict[str, dict[str, Any]]:
         "seq": 7,
         "sender_name": "Kasun",
     }
-    user = {name: value for name, value in user_data("").items() if name != "user_id"}
+    user = {
+        **{name: value for name, value in user_data("").items() if name != "user_id"},
+        "code": "042042",
+        "expires_at": "2026-12-20T20:30:00.000000Z",
+        "channel": "sms",
+        "reason": "changed",
+        "changed_at": "2026-11-21T04:30:00.000000Z",
+        "locked_until": "2026-11-21T04:45:00.000000Z",
+        "ip": "203.0.113.9",
+    }
+    kyc = {"kyc_id": ids.new_id(), "reason": "The picture is blurred"}
     families: dict[str, dict[str, Any]] = {
         "order": order,
         "service": service,
@@ -115,8 +125,10 @@ def _samples() -> dict[str, dict[str, Any]]:
         "ticket": ticket,
         "chat": chat,
         "user": user,
+        "kyc": kyc,
     }
-    return {event_type: families[event_type.split(".")[0]] for event_type in rendering.texts()}
+    samples = {event_type: families[event_type.split(".")[0]] for event_type in rendering.texts()}
+    return samples | {"user.email.verification.requested": user | {"channel": "email"}}
 
 
 def a_customer(**changes: Any) -> str:
