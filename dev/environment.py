@@ -26,6 +26,8 @@ PORTS = {
 }
 SERVICES = tuple(PORTS)
 GATEWAY_PORT = 8000
+WEB_THREADS = {"auth": "16"}
+"""More than gunicorn's usual 4 where requests wait without working: auth's, for the hash of a password."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,8 @@ class Layout:
     def service_environment(self, service: str, broker_url: str | None = None) -> dict[str, str]:
         """The variables of one service's processes."""
         environment = self.environment(broker_url)
+        if service in WEB_THREADS:
+            environment.setdefault("WEB_THREADS", WEB_THREADS[service])
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(self.home.metrics / service)
         return environment
 
