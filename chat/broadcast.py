@@ -1,4 +1,4 @@
-"""Socket.IO out: what the server tells the clients who joined a conversation. Call it after the commit.
+"""Socket.IO out: what the server tells the clients who joined a conversation, and all agents. Call it after the commit.
 
 Best effort by design: a client that misses something finds out by `seq` and fetches it.
 """
@@ -9,10 +9,13 @@ from flask import current_app
 from flask_socketio import SocketIO
 from pydantic import BaseModel
 
-from chat.schemas import ConversationOut, MessageOut, ReadMarkOut
+from chat.schemas.care import AgentOut, NoteOut
+from chat.schemas.conversations import ConversationOut, MessageOut, PlaceOut, ReadMarkOut
 from common.identity import Identity
 
 NAMESPACE = "/chat"
+CARE_ROOM = "care"
+"""Every agent's connection is in it."""
 
 
 def room_of(conversation_id: str) -> str:
@@ -38,8 +41,29 @@ def message_read(mark: ReadMarkOut) -> None:
 
 
 def conversation_updated(conversation: ConversationOut, *, here_only: bool = False) -> None:
-    """State, agent or `last_seq` as they are now; `here_only`: to the clients of this process."""
-    _emit("conversation:updated", conversation.id, conversation, ignore_queue=here_only)
+    """State, agent or `last_seq` as they are now, to all agents too; `here_only`: to the clients of this process."""
+    rooms = [room_of(conversation.id), CARE_ROOM]
+    _emit("conversation:updated", rooms, conversation, ignore_queue=here_only)
+
+
+def queue_position(place: PlaceOut) -> None:
+    _emit("queue:position", place.conversation_id, place)
+
+
+def agent_presence(status: AgentOut) -> None:
+    """An agent began or ended taking conversations: to all agents."""
+    _emit("presence", [CARE_ROOM], status)
+
+
+def presence(conversation_id: str, who: Identity, *, online: bool, skip_sid: str) -> None:
+    """Somebody came to a conversation or left it: to everybody else in it."""
+    data = {"conversation_id": conversation_id, "user_id": who.user_id, "online": online}
+    _emit("presence", conversation_id, data, skip_sid=skip_sid)
+
+
+def note_new(note: NoteOut) -> None:
+    """To all agents; customers never see notes."""
+    _emit("note:new", [CARE_ROOM], note)
 
 
 def typing(conversation_id: str, who: Identity, *, active: bool, skip_sid: str) -> None:
@@ -48,7 +72,9 @@ def typing(conversation_id: str, who: Identity, *, active: bool, skip_sid: str) 
     _emit("typing", conversation_id, data, skip_sid=skip_sid)
 
 
-def _emit(event: str, conversation_id: str, data: BaseModel | dict[str, Any], **options: Any) -> None:
+def _emit(event: str, to: str | list[str], data: BaseModel | dict[str, Any], **options: Any) -> None:
+    """`to`: a conversation's id, or rooms."""
     socketio: SocketIO = current_app.extensions["socketio"]
     document = data.model_dump(mode="json") if isinstance(data, BaseModel) else data
-    socketio.emit(event, document, namespace=NAMESPACE, to=room_of(conversation_id), **options)
+    options["to"] = room_of(to) if isinstance(to, str) else to  # several at once reach a client in both once
+    socketio.emit(event, document, namespace=NAMESPACE, **options)

@@ -1,6 +1,6 @@
 """Events that chat emits."""
 
-from chat.models import Conversation, Message
+from chat.models import Conversation, Message, Ticket
 from common.db.tables import Outbox
 from common.messaging import new_event
 
@@ -18,3 +18,28 @@ def message_missed(conversation: Conversation, message: Message) -> Outbox:
             "sender_name": message.sender.name if message.sender else None,
         },
     )
+
+
+def ticket_created(ticket: Ticket) -> Outbox:
+    return new_event("ticket.created", subject=ticket.customer_id, data=_ticket(ticket))
+
+
+def ticket_updated(ticket: Ticket) -> Outbox:
+    """Another state than resolved, or an answer that the customer may read."""
+    return new_event("ticket.updated", subject=ticket.customer_id, data=_ticket(ticket))
+
+
+def ticket_resolved(ticket: Ticket) -> Outbox:
+    return new_event("ticket.resolved", subject=ticket.customer_id, data=_ticket(ticket))
+
+
+def _ticket(ticket: Ticket) -> dict[str, object]:
+    return {
+        "ticket_id": ticket.id,
+        "number": ticket.number,
+        "user_id": ticket.customer_id,
+        "subject": ticket.subject,
+        "category": ticket.category.value,
+        "priority": ticket.priority.value,
+        "state": ticket.state.value,
+    }

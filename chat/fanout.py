@@ -40,12 +40,16 @@ DROPPED = Counter(
 
 
 class Fanout(PubSubManager):  # type: ignore[misc]
-    """The Socket.IO server's client manager. `catch_up` is called whenever other processes may have gone unheard."""
+    """The Socket.IO server's client manager. `catch_up` is called whenever other processes may have gone unheard.
+
+    `write_only`: of a process without clients of its own, the worker; it publishes from the first thing told.
+    """
 
     name = "rabbitmq"
 
-    def __init__(self, url: str) -> None:
-        super().__init__(channel=EXCHANGE)
+    def __init__(self, url: str, *, write_only: bool = False) -> None:
+        super().__init__(channel=EXCHANGE, write_only=write_only)
+        self._publishing = False
         self.catch_up: Callable[[], None] = lambda: None
         self._url = url
         self._waiting: queue.Queue[tuple[float, str]] = queue.Queue(WAITING_AT_MOST)
@@ -53,7 +57,12 @@ class Fanout(PubSubManager):  # type: ignore[misc]
 
     def initialize(self) -> None:
         super().initialize()
-        self.server.start_background_task(self._publish_waiting)
+        self._begin_publishing()
+
+    def _begin_publishing(self) -> None:
+        if not self._publishing:
+            self._publishing = True
+            self.server.start_background_task(self._publish_waiting)
 
     def flush(self, within: float) -> None:
         """Wait until everything has been handed to the broker, or for so many seconds."""
@@ -62,6 +71,7 @@ class Fanout(PubSubManager):  # type: ignore[misc]
             time.sleep(0.02)
 
     def _publish(self, data: dict[str, Any]) -> None:
+        self._begin_publishing()
         try:
             self._waiting.put_nowait((time.monotonic(), self.json.dumps(data)))
         except queue.Full:

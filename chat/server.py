@@ -1,11 +1,13 @@
 """`python -m chat.server`: the process that serves REST and Socket.IO of chat. The worker is another one."""
 
 import os
+import signal
 import warnings
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT; exits 0 within 10 s of it, 1 when it cannot start."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # until `serving` listens: nothing to finish yet
     if os.environ.get("CHAT_ASYNC_MODE") in (None, "", "eventlet"):
         _patch()
     from chat import serving  # only now: whatever it imports must find the patched modules

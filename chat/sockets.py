@@ -12,22 +12,44 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask, current_app, request
 from flask_socketio import SocketIO, join_room
 from prometheus_client import Counter
 from pydantic import ValidationError
 from socketio.exceptions import ConnectionRefusedError
 from sqlalchemy.exc import SQLAlchemyError
 
-from chat import broadcast, queries, use_cases
-from chat.broadcast import NAMESPACE, room_of
+from chat import broadcast
+from chat.broadcast import CARE_ROOM, NAMESPACE, room_of
 from chat.config import AsyncMode, Settings
 from chat.errors import NotJoined, UnknownEvent
-from chat.routes import missed_after
-from chat.schemas import ConversationOut, JoinIn, MessageOut, ReadIn, ReadMarkOut, SendIn, TypingIn
+from chat.floods import Bucket, Buckets
+from chat.queries import care as care_queries
+from chat.queries import conversations as queries
+from chat.schemas.care import AgentOut, StatusIn
+from chat.schemas.conversations import (
+    ConversationOut,
+    JoinIn,
+    MessageOut,
+    ReadIn,
+    ReadMarkOut,
+    RefreshIn,
+    SendIn,
+    TypingIn,
+)
+from chat.use_cases import care
+from chat.use_cases import conversations as use_cases
 from common import context, ids, tracing
 from common.db import reading, transaction
-from common.errors import AppError, InternalError, ServiceUnavailable, Unauthorized, ValidationFailed
+from common.errors import (
+    AppError,
+    Forbidden,
+    InternalError,
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthorized,
+    ValidationFailed,
+)
 from common.identity import Identity, InvalidToken
 from common.identity.keys import KeysUnavailable
 from common.identity.requests import guard
@@ -42,6 +64,9 @@ LARGEST_FRAME = 1_310_720
 """A frame of up to 1.25 MiB is read, and refused politely when too long; a larger one ends its connection."""
 MISSED_IN_ACK = 500
 WATCH_EVERY_S = 1.0
+AGENTS_SEEN_EVERY_S = 15.0
+FLOOD_ENDS_CONNECTION = 1000
+"""A connection with so many events refused for their number is ended: it is no client of ours."""
 
 EVENTS = Counter("chat_socket_events_total", "Socket.IO events handled", ["event", "outcome"])
 
@@ -53,7 +78,13 @@ class Connection:
     sid: str
     token: str
     identity: Identity
+    bucket: Bucket
     joined: set[str] = field(default_factory=set)
+    refused: int = 0
+
+    @property
+    def is_care(self) -> bool:
+        return bool(self.identity.roles & queries.CARE_ROLES)
 
     def must_have_joined(self, conversation_id: str) -> None:
         if conversation_id not in self.joined:
@@ -65,12 +96,16 @@ def join(connection: Connection, wish: JoinIn) -> dict[str, Any]:
     with reading() as session:
         queries.get_conversation(session, connection.identity, wish.conversation_id)
     join_room(room_of(wish.conversation_id), connection.sid, NAMESPACE)
-    connection.joined.add(wish.conversation_id)
+    if wish.conversation_id not in connection.joined:
+        connection.joined.add(wish.conversation_id)
+        broadcast.presence(wish.conversation_id, connection.identity, online=True, skip_sid=connection.sid)
     with reading() as session:
         conversation = queries.get_conversation(session, connection.identity, wish.conversation_id)
         found, more = queries.messages_after(session, conversation.id, wish.after_seq, MISSED_IN_ACK)
         return {
-            "conversation": ConversationOut.of(conversation).model_dump(mode="json"),
+            "conversation": ConversationOut.of(
+                conversation, care_queries.place_of(session, conversation)
+            ).model_dump(mode="json"),
             "messages": [MessageOut.of(message).model_dump(mode="json") for message in found],
             "has_more": more,
             "read": [
@@ -86,10 +121,10 @@ def send(connection: Connection, wish: SendIn) -> dict[str, Any]:
         sent = use_cases.send_message(
             session,
             connection.identity,
+            _settings(),
             conversation_id=wish.conversation_id,
             client_message_id=wish.client_message_id,
             body=wish.body,
-            missed_after=missed_after(),
         )
         message, conversation = MessageOut.of(sent.message), ConversationOut.of(sent.conversation)
     broadcast.sent(message, conversation, stored_now=sent.stored_now, taken=sent.taken)
@@ -114,11 +149,51 @@ def typing(connection: Connection, wish: TypingIn) -> dict[str, Any]:
     return {}
 
 
+def agent_status(connection: Connection, wish: StatusIn) -> dict[str, Any]:
+    if not connection.is_care:
+        raise Forbidden()
+    with transaction() as session:
+        agent = care.set_status(
+            session,
+            _settings(),
+            agent_id=connection.identity.user_id,
+            available=wish.available,
+            capacity=wish.capacity,
+            team=wish.team,
+        )
+        status = AgentOut.of(agent, care_queries.load_of(session, agent.id))
+    broadcast.agent_presence(status)
+    return {"agent": status.model_dump(mode="json")}
+
+
+def refresh(connection: Connection, wish: RefreshIn) -> dict[str, Any]:
+    """Go on with a fresh token of the same user, without a new connection."""
+    try:
+        found = guard().admit(wish.token)
+    except InvalidToken:
+        raise Unauthorized("The access token is not valid") from None
+    except KeysUnavailable:
+        raise ServiceUnavailable("Tokens cannot be verified right now") from None
+    if found.user_id != connection.identity.user_id or not found.roles >= (
+        connection.identity.roles & queries.CARE_ROLES
+    ):
+        raise Forbidden("The token is another user's; connect anew with it")
+    connection.token, connection.identity = wish.token, found
+    return {"expires_at": found.expires_at}
+
+
+def _settings() -> Settings:
+    found: Settings = current_app.extensions["sricare_settings"]
+    return found
+
+
 HANDLERS: dict[str, tuple[type[Body], Callable[[Connection, Any], dict[str, Any]]]] = {
     "conversation:join": (JoinIn, join),
     "message:send": (SendIn, send),
     "message:read": (ReadIn, read),
     "typing": (TypingIn, typing),
+    "agent:status": (StatusIn, agent_status),
+    "auth:refresh": (RefreshIn, refresh),
 }
 
 
@@ -127,7 +202,10 @@ class Sockets:
 
     def __init__(self, app: Flask, settings: Settings, async_mode: AsyncMode, manager: object = None) -> None:
         self._app = app
+        self._settings = settings
         self._connections: dict[str, Connection] = {}
+        self._users = Buckets(settings.events_per_s, settings.events_burst)
+        self._agents_seen_at = float("-inf")
         self._draining = False
         self._behind = False
         self._busy = 0
@@ -159,6 +237,8 @@ class Sockets:
             with self._app.app_context():
                 try:
                     self._end_the_unwelcome()
+                    self._keep_agents_seen()
+                    self._users.forget_the_full()
                     if self._behind:
                         self._behind = False
                         self.catch_up()
@@ -200,6 +280,17 @@ class Sockets:
             except InvalidToken:
                 self._end(connection.sid)
 
+    def _keep_agents_seen(self) -> None:
+        """Agents with a connection here are at work, though they say nothing."""
+        now = time.monotonic()
+        if now - self._agents_seen_at < AGENTS_SEEN_EVERY_S:
+            return
+        connected = {c.identity.user_id for c in list(self._connections.values()) if c.is_care}
+        if connected:
+            with transaction() as session:
+                care.keep_agents_seen(session, sorted(connected))
+        self._agents_seen_at = now
+
     def _connect(self, auth: object = None) -> object:
         sid: str = request.sid  # type: ignore[attr-defined]
         if sid in self._connections:  # a client sent an event of this name
@@ -210,15 +301,25 @@ class Sockets:
         if not isinstance(token, str) or not token:
             raise _refused(Unauthorized())
         try:
-            self._connections[sid] = Connection(sid, token, guard().admit(token))
+            bucket = Bucket(self._settings.events_per_s, self._settings.events_burst)
+            connection = Connection(sid, token, guard().admit(token), bucket)
         except InvalidToken:
             raise _refused(Unauthorized("The access token is not valid")) from None
         except (KeysUnavailable, SQLAlchemyError):
             raise _refused(ServiceUnavailable("Tokens cannot be verified right now")) from None
+        self._connections[sid] = connection
+        if connection.is_care:
+            join_room(CARE_ROOM, sid, NAMESPACE)
         return None
 
     def _disconnect(self, *_reason: object) -> None:
-        self._connections.pop(request.sid, None)  # type: ignore[attr-defined]
+        gone = self._connections.pop(request.sid, None)  # type: ignore[attr-defined]
+        if gone is None:
+            return
+        others = [c for c in list(self._connections.values()) if c.identity.user_id == gone.identity.user_id]
+        for conversation_id in gone.joined:
+            if not any(conversation_id in other.joined for other in others):
+                broadcast.presence(conversation_id, gone.identity, online=False, skip_sid=gone.sid)
 
     def _receive(self, event: object, *args: object) -> dict[str, Any]:
         """Every event of a client; the answer is its acknowledgement."""
@@ -240,6 +341,7 @@ class Sockets:
 
     def _handle(self, name: str, args: tuple[object, ...]) -> dict[str, Any]:
         sid: str = request.sid  # type: ignore[attr-defined]
+        self._hold_back(sid)
         connection = self._admit(sid)
         if name not in HANDLERS:
             raise UnknownEvent()
@@ -249,6 +351,18 @@ class Sockets:
             raise ValidationFailed("An event takes exactly one object")
         model, handle = HANDLERS[name]
         return handle(connection, model.model_validate(args[0]))
+
+    def _hold_back(self, sid: str) -> None:
+        """Refuse what is too much, before it costs anything. Raises TooManyRequests."""
+        connection = self._connections.get(sid)
+        if connection is None:
+            return
+        if connection.bucket.take() and self._users.take(connection.identity.user_id):
+            return
+        connection.refused += 1
+        if connection.refused == FLOOD_ENDS_CONNECTION:
+            self.socketio.start_background_task(self._end, sid)
+        raise TooManyRequests("Too many events at once, wait a moment")
 
     def _admit(self, sid: str) -> Connection:
         """The connection, if its token still counts; else it is ended once this event has been acknowledged."""

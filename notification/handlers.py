@@ -69,6 +69,9 @@ TOLD_TO_CUSTOMERS = (
     "wallet.debited",
     "wallet.low_balance",
     "chat.message.missed",
+    "ticket.created",
+    "ticket.updated",
+    "ticket.resolved",
 )
 
 HANDLERS = {

@@ -1,11 +1,11 @@
-"""Reads of chat, and who may see what."""
+"""Conversations and their messages, and who may see them."""
 
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from chat.models import Conversation, Message, ReadMark, State
+from chat.models import Conversation, Message, Note, ReadMark, State, User
 from common.db import Page, PageQuery, fetch_page
 from common.errors import NotFound
 from common.identity import Identity
@@ -50,6 +50,17 @@ def messages_after(
     )
     found = session.scalars(statement).all()
     return found[:limit], len(found) > limit
+
+
+def language_of(session: Session, conversation: Conversation) -> str:
+    """The language in which the house itself speaks to the customer."""
+    user = session.get(User, conversation.customer_id)
+    return user.language if user else "en"
+
+
+def notes_of(session: Session, conversation_id: str, query: PageQuery) -> Page[Note]:
+    statement = select(Note).where(Note.conversation_id == conversation_id).options(joinedload(Note.author))
+    return fetch_page(session, statement, Note.id, query)
 
 
 def read_marks(session: Session, conversation_id: str) -> Sequence[ReadMark]:

@@ -1,19 +1,22 @@
-"""Decisions and writes of chat."""
+"""Conversations, messages, read marks."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from chat import events
+from chat import events, texts
+from chat.config import Settings
 from chat.models import Conversation, Message, ReadMark, SenderRole, State, User
-from chat.queries import get_conversation
+from chat.queries.conversations import get_conversation, language_of
+from chat.use_cases import care
 from common import clock
-from common.errors import ValidationFailed
+from common.db import wake
+from common.errors import NotFound, ValidationFailed
 from common.identity import Identity
 
-MISSED_AT_ONCE = 100
+AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,36 +30,39 @@ class Sent:
 
 
 def open_conversation(
-    session: Session, *, conversation_id: str, customer_id: str, subject: str | None
+    session: Session, settings: Settings, *, conversation_id: str, customer_id: str, subject: str | None
 ) -> Conversation:
-    """A new conversation, waiting for a person (a bot that answers first will start it in `bot`)."""
+    """A new conversation: with the bot, or waiting for a person where there is none."""
     opened = Conversation(
         id=conversation_id,
         customer_id=customer_id,
         subject=subject,
-        state=State.QUEUED,
+        state=State.BOT,
         last_seq=0,
         missed_seq=0,
+        idle_warned=False,
     )
     session.add(opened)
     session.flush()
+    if settings.bot == "off":
+        care.hand_over(session, settings, opened)
     return opened
 
 
 def send_message(
     session: Session,
     who: Identity,
+    settings: Settings,
     *,
     conversation_id: str,
     client_message_id: str,
     body: str,
-    missed_after: timedelta,
 ) -> Sent:
     """Store a message under the conversation's next number.
 
     Safe to repeat: the same `client_message_id` of the same sender is the same message, whatever the body and even
     after the conversation was closed. The first answer of an agent takes a waiting conversation.
-    Raises NotFound, ConversationClosed.
+    Raises NotFound, ConversationClosed, AgentAtCapacity.
     """
     conversation = get_conversation(session, who, conversation_id, lock=True)
     known = session.scalar(
@@ -68,7 +74,11 @@ def send_message(
     )
     if known is not None:
         return Sent(known, conversation, stored_now=False)
+    conversation.must_be_open()
     role = conversation.role_of(who.user_id)
+    taken = role is SenderRole.AGENT and conversation.state is not State.ASSIGNED
+    if taken:
+        care.give(session, settings, conversation, who.user_id)
     message = Message(
         conversation_id=conversation_id,
         seq=conversation.next_seq(),
@@ -78,12 +88,13 @@ def send_message(
         body=body,
     )
     session.add(message)
-    taken = False
     if role is SenderRole.AGENT:
-        taken = conversation.assign(who.user_id)
-        conversation.customer_owes_a_look(message.seq, missed_after)
+        conversation.care_spoke()
+        conversation.customer_owes_a_look(message.seq, settings.missed_after)
     else:
-        conversation.customer_has_seen(message.seq)
+        conversation.customer_spoke(message.seq)
+        if conversation.bot_due_seq is not None:
+            wake(session, "bot")
     session.flush()
     return Sent(message, conversation, stored_now=True, taken=taken)
 
@@ -91,7 +102,21 @@ def send_message(
 def close_conversation(session: Session, who: Identity, *, conversation_id: str) -> tuple[Conversation, bool]:
     """Close it; safe to repeat: (conversation, closed now). Raises NotFound."""
     conversation = get_conversation(session, who, conversation_id, lock=True)
-    return conversation, conversation.close()
+    closed_now = conversation.close()
+    if closed_now:
+        wake(session, "dispatch")
+    return conversation, closed_now
+
+
+def rate_conversation(
+    session: Session, who: Identity, *, conversation_id: str, score: int, comment: str | None
+) -> Conversation:
+    """The customer's verdict. Raises NotFound (for everybody else too), NotClosedYet, AlreadyRated."""
+    conversation = get_conversation(session, who, conversation_id, lock=True)
+    if conversation.customer_id != who.user_id:
+        raise NotFound()
+    conversation.rate(score, comment)
+    return conversation
 
 
 def mark_read(session: Session, who: Identity, *, conversation_id: str, seq: int) -> tuple[ReadMark, bool]:
@@ -118,7 +143,7 @@ def tell_of_missed_messages(session: Session) -> bool:
         select(Conversation)
         .where(Conversation.missed_at <= clock.now())
         .order_by(Conversation.missed_at)
-        .limit(MISSED_AT_ONCE)
+        .limit(AT_ONCE)
         .with_for_update(skip_locked=True)
     )
     found = session.scalars(due).all()
@@ -130,13 +155,49 @@ def tell_of_missed_messages(session: Session) -> bool:
         ).one()
         session.add(events.message_missed(conversation, message))
         conversation.missed_at = None
-    return len(found) == MISSED_AT_ONCE
+    return len(found) == AT_ONCE
 
 
-def record_user(session: Session, *, user_id: str, name: str, at: datetime) -> None:
-    """Keep what an account is called; news older than what is known changes nothing."""
+def look_after_idle(session: Session, settings: Settings) -> list[tuple[Conversation, Message]]:
+    """Warn, and later close, where it has been the customer's turn for too long: each with what was said."""
+    now = clock.now()
+    warn_before = now - timedelta(seconds=settings.idle_warn_after_s)
+    close_before = warn_before - timedelta(seconds=settings.idle_close_after_s)
+    due = (
+        select(Conversation)
+        .where(
+            Conversation.idle_since <= warn_before,
+            or_(Conversation.idle_warned.is_(False), Conversation.idle_since <= close_before),
+        )
+        .order_by(Conversation.idle_since)
+        .limit(AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    return [_warn_or_close(session, settings, found, warn_before) for found in session.scalars(due).all()]
+
+
+def _warn_or_close(
+    session: Session, settings: Settings, conversation: Conversation, warn_before: datetime
+) -> tuple[Conversation, Message]:
+    language = language_of(session, conversation)
+    if conversation.idle_warned:
+        message = care.announce(session, conversation, texts.say("idle_closed", language))
+        conversation.close()
+        wake(session, "dispatch")
+        return conversation, message
+    minutes = max(1, settings.idle_close_after_s // 60)
+    message = care.announce(session, conversation, texts.say("idle_warning", language, minutes=minutes))
+    conversation.idle_warned = True
+    conversation.idle_since = warn_before  # however late the warning came, all of the time after it is left
+    return conversation, message
+
+
+def record_user(
+    session: Session, *, user_id: str, name: str, language: str | None = None, at: datetime
+) -> None:
+    """Keep what an account is called and speaks; news older than what is known changes nothing."""
     user = session.get(User, user_id, with_for_update=True)
     if user is None:
-        session.add(User(id=user_id, name=name, known_at=at))
+        session.add(User(id=user_id, name=name, language=language or "en", known_at=at))
     elif at > user.known_at:
-        user.name, user.known_at = name, at
+        user.name, user.language, user.known_at = name, language or user.language, at

@@ -37,7 +37,7 @@ def consumers_of(service: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Map
     """The queues that a service's worker consumes, as its `main` hands them to `run_worker`."""
     worker = importlib.import_module(f"{service}.worker")
     seen: dict[str, Mapping[str, Any]] = {}
-    monkeypatch.setattr(worker, "create_app", lambda: app_of(service))
+    monkeypatch.setattr(worker, "create_app", lambda **_: app_of(service))
     monkeypatch.setattr(worker, "run_worker", lambda _app, consumers, jobs=(): seen.update(consumers))
     worker.main()
     return seen

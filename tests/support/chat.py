@@ -63,6 +63,7 @@ class ChatServer:
             "JWKS_URL": jwks_url,
             "RABBITMQ_URL": broker_url,
             "SRICARE_ENV": "development",
+            "CHAT_BOT": "off",
             **variables,
         }
         self.http = httpx.Client(base_url=self.url, timeout=10)

@@ -6,7 +6,7 @@ from flask_socketio import SocketIOTestClient
 
 from tests.support.services import service_fixtures, token
 
-database_url, app, client = service_fixtures("chat")
+database_url, app, client = service_fixtures("chat", bot="off")
 
 
 class Phone:

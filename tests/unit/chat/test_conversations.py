@@ -7,8 +7,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from chat import use_cases
 from chat.handlers import HANDLERS
+from chat.use_cases import conversations as use_cases
 from common import clock, ids
 from common.db import transaction
 from tests.support.services import an_event, bearer, deliver, emitted

@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from chat import use_cases
 from chat.handlers import HANDLERS
 from chat.sockets import WATCH_EVERY_S
+from chat.use_cases import conversations as use_cases
 from common import clock, ids
 from common.db import transaction
 from common.identity.requests import guard
@@ -206,10 +206,10 @@ def test_clients_learn_of_what_other_processes_told_while_the_broker_was_away(
         use_cases.send_message(
             session,
             guard().admit(token(AGENT, "agent")),
+            app.extensions["sricare_settings"],
             conversation_id=opened,
             client_message_id="1",
             body="x",
-            missed_after=timedelta(minutes=1),
         )
     app.extensions["chat_sockets"].catch_up()
     assert [item["last_seq"] for item in customer.heard("conversation:updated")] == [1]

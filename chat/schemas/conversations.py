@@ -1,4 +1,4 @@
-"""Requests, responses and Socket.IO payloads of chat."""
+"""Conversations: requests, responses and Socket.IO payloads."""
 
 from datetime import datetime
 from typing import Annotated, Self
@@ -9,6 +9,8 @@ from chat.models import (
     BODY_BYTES,
     BODY_CHARACTERS,
     CLIENT_MESSAGE_ID_LENGTH,
+    COMMENT_LENGTH,
+    HOUSE_NAMES,
     SUBJECT_LENGTH,
     Conversation,
     Message,
@@ -17,6 +19,7 @@ from chat.models import (
     State,
     User,
 )
+from chat.queries.care import Place
 from common.db import PageQuery
 from common.ids import UUID_PATTERN
 from common.schemas import Body
@@ -81,6 +84,13 @@ class MessageIn(Body):
     body: Text
 
 
+class RatingIn(Body):
+    score: int = Field(ge=1, le=5, description="5 is best")
+    comment: (
+        Annotated[str, Field(min_length=1, max_length=COMMENT_LENGTH), AfterValidator(_without_nul)] | None
+    ) = None
+
+
 class JoinIn(Body):
     """Payload of `conversation:join`."""
 
@@ -99,6 +109,12 @@ class ReadIn(Body):
 
     conversation_id: ConversationId
     seq: int = Field(ge=1, le=LARGEST_SEQ)
+
+
+class RefreshIn(Body):
+    """Payload of `auth:refresh`."""
+
+    token: str = Field(min_length=1, max_length=8192)
 
 
 class TypingIn(Body):
@@ -139,7 +155,7 @@ class MessageOut(BaseModel):
             seq=message.seq,
             sender=SenderOut(
                 id=message.sender_id,
-                name=message.sender.name if message.sender else None,
+                name=message.sender.name if message.sender else HOUSE_NAMES.get(message.sender_id),
                 role=message.sender_role,
             ),
             body=message.body,
@@ -154,6 +170,22 @@ class MessagesOut(BaseModel):
     next_cursor: str | None = Field(description="the `after_seq` of the next page; null: this was the last")
 
 
+class PlaceOut(BaseModel):
+    """Payload of the server's `queue:position`."""
+
+    conversation_id: str
+    position: int = Field(description="1: next")
+    estimated_wait_s: int | None = Field(description="null: nobody takes conversations at the moment")
+
+    @classmethod
+    def of(cls, place: Place) -> Self:
+        return cls(
+            conversation_id=place.conversation_id,
+            position=place.position,
+            estimated_wait_s=place.estimated_wait_s,
+        )
+
+
 class ConversationOut(BaseModel):
     id: str
     subject: str | None
@@ -164,9 +196,17 @@ class ConversationOut(BaseModel):
     created_at: datetime
     updated_at: datetime
     closed_at: datetime | None
+    team: str | None = Field(description="only agents of this team are given it")
+    queued_at: datetime | None
+    waiting_since: datetime | None = Field(description="since when the customer waits for the agent's answer")
+    rating: int | None = Field(description="1 to 5, after it was closed")
+    queue: PlaceOut | None = Field(
+        default=None,
+        description="where one that waits stands; left out of lists and of what sockets are told",
+    )
 
     @classmethod
-    def of(cls, conversation: Conversation) -> Self:
+    def of(cls, conversation: Conversation, place: Place | None = None) -> Self:
         agent_id = conversation.agent_id
         return cls(
             id=conversation.id,
@@ -178,6 +218,11 @@ class ConversationOut(BaseModel):
             created_at=conversation.created_at,
             updated_at=conversation.updated_at,
             closed_at=conversation.closed_at,
+            team=conversation.team,
+            queued_at=conversation.queued_at,
+            waiting_since=conversation.waiting_since,
+            rating=conversation.rating,
+            queue=PlaceOut.of(place) if place else None,
         )
 
 

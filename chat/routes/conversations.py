@@ -1,13 +1,12 @@
-"""HTTP in: `/api/chat`. Each change is told to the sockets once it is committed."""
+"""Conversations, messages, ratings."""
 
-from datetime import timedelta
+from flask import Response
 
-from flask import Blueprint, Response, current_app
-
-from chat import broadcast, queries, use_cases
-from chat.config import Settings
-from chat.errors import ConversationClosed
-from chat.schemas import (
+from chat import broadcast
+from chat.errors import AgentAtCapacity, AlreadyRated, ConversationClosed, NotClosedYet
+from chat.queries import care, conversations
+from chat.routes.blueprint import routes, settings
+from chat.schemas.conversations import (
     ConversationIn,
     ConversationOut,
     ConversationsQuery,
@@ -15,19 +14,13 @@ from chat.schemas import (
     MessageOut,
     MessagesOut,
     MessagesQuery,
+    RatingIn,
 )
+from chat.use_cases import conversations as use_cases
 from common.db import reading, transaction
 from common.errors import NotFound
 from common.identity import identity
 from common.web import operation, reply, reply_page, work_id
-
-routes = Blueprint("chat", __name__)
-
-
-def missed_after() -> timedelta:
-    """How long an agent's message may stay unseen before the customer is told."""
-    settings: Settings = current_app.extensions["sricare_settings"]
-    return timedelta(seconds=settings.missed_after_s)
 
 
 @routes.post("/conversations")
@@ -40,9 +33,16 @@ def missed_after() -> timedelta:
 def post_conversation(body: ConversationIn) -> Response:
     with transaction() as session:
         opened = use_cases.open_conversation(
-            session, conversation_id=work_id(), customer_id=identity().user_id, subject=body.subject
+            session,
+            settings(),
+            conversation_id=work_id(),
+            customer_id=identity().user_id,
+            subject=body.subject,
         )
-        return reply(ConversationOut.of(opened), 201)
+        conversation = ConversationOut.of(opened, care.place_of(session, opened))
+        answer = reply(conversation, 201)
+    broadcast.conversation_updated(conversation)
+    return answer
 
 
 @routes.get("/conversations")
@@ -54,7 +54,7 @@ def post_conversation(body: ConversationIn) -> Response:
 )
 def list_conversations(query: ConversationsQuery) -> Response:
     with reading() as session:
-        page = queries.list_conversations(session, identity(), query.state, query)
+        page = conversations.list_conversations(session, identity(), query.state, query)
         return reply_page(page, ConversationOut)
 
 
@@ -62,7 +62,8 @@ def list_conversations(query: ConversationsQuery) -> Response:
 @operation("One conversation", returns={200: ConversationOut}, raises=(NotFound,))
 def get_conversation(conversation_id: str) -> Response:
     with reading() as session:
-        return reply(ConversationOut.of(queries.get_conversation(session, identity(), conversation_id)))
+        found = conversations.get_conversation(session, identity(), conversation_id)
+        return reply(ConversationOut.of(found, care.place_of(session, found)))
 
 
 @routes.get("/conversations/<id:conversation_id>/messages")
@@ -74,8 +75,8 @@ def get_conversation(conversation_id: str) -> Response:
 )
 def list_messages(conversation_id: str, query: MessagesQuery) -> Response:
     with reading() as session:
-        queries.get_conversation(session, identity(), conversation_id)
-        found, more = queries.messages_after(session, conversation_id, query.after_seq, query.limit)
+        conversations.get_conversation(session, identity(), conversation_id)
+        found, more = conversations.messages_after(session, conversation_id, query.after_seq, query.limit)
         items = [MessageOut.of(message) for message in found]
     return reply(MessagesOut(items=items, next_cursor=str(items[-1].seq) if more else None))
 
@@ -85,7 +86,7 @@ def list_messages(conversation_id: str, query: MessagesQuery) -> Response:
     "Send a message",
     body=MessageIn,
     returns={201: MessageOut, 200: MessageOut},
-    raises=(NotFound, ConversationClosed),
+    raises=(NotFound, ConversationClosed, AgentAtCapacity),
 )
 def post_message(conversation_id: str, body: MessageIn) -> Response:
     """201 for a new message; 200 with the stored one when this `client_message_id` was sent before."""
@@ -93,10 +94,10 @@ def post_message(conversation_id: str, body: MessageIn) -> Response:
         sent = use_cases.send_message(
             session,
             identity(),
+            settings(),
             conversation_id=conversation_id,
             client_message_id=body.client_message_id,
             body=body.body,
-            missed_after=missed_after(),
         )
         message, conversation = MessageOut.of(sent.message), ConversationOut.of(sent.conversation)
         answer = reply(message, 201 if sent.stored_now else 200)
@@ -116,4 +117,24 @@ def post_close(conversation_id: str) -> Response:
         answer = reply(conversation)
     if closed_now:
         broadcast.conversation_updated(conversation)
+    return answer
+
+
+@routes.post("/conversations/<id:conversation_id>/rating")
+@operation(
+    "Rate a closed conversation",
+    body=RatingIn,
+    returns={200: ConversationOut},
+    roles=("customer",),
+    raises=(NotFound, NotClosedYet, AlreadyRated),
+)
+def post_rating(conversation_id: str, body: RatingIn) -> Response:
+    """Once; the same again is answered alike."""
+    with transaction() as session:
+        rated = use_cases.rate_conversation(
+            session, identity(), conversation_id=conversation_id, score=body.score, comment=body.comment
+        )
+        conversation = ConversationOut.of(rated)
+        answer = reply(conversation)
+    broadcast.conversation_updated(conversation)
     return answer

@@ -1,0 +1,68 @@
+"""Tables of chat, by what they are about."""
+
+from chat.models.accounts import Bar, Invoice, Order, Service, Wallet
+from chat.models.base import Base
+from chat.models.care import CAPACITY_AT_MOST, SHORTCUT_LENGTH, Agent, CannedResponse
+from chat.models.conversations import (
+    BODY_BYTES,
+    BODY_CHARACTERS,
+    BOT_ID,
+    CLIENT_MESSAGE_ID_LENGTH,
+    COMMENT_LENGTH,
+    HOUSE_NAMES,
+    SUBJECT_LENGTH,
+    SYSTEM_ID,
+    TEAM_LENGTH,
+    Conversation,
+    Message,
+    Note,
+    ReadMark,
+    SenderRole,
+    State,
+    User,
+)
+from chat.models.tickets import (
+    Category,
+    Priority,
+    Ticket,
+    TicketChange,
+    TicketComment,
+    TicketSeries,
+    TicketState,
+)
+
+__all__ = [
+    "BODY_BYTES",
+    "BODY_CHARACTERS",
+    "BOT_ID",
+    "CAPACITY_AT_MOST",
+    "CLIENT_MESSAGE_ID_LENGTH",
+    "COMMENT_LENGTH",
+    "HOUSE_NAMES",
+    "SHORTCUT_LENGTH",
+    "SUBJECT_LENGTH",
+    "SYSTEM_ID",
+    "TEAM_LENGTH",
+    "Agent",
+    "Bar",
+    "Base",
+    "CannedResponse",
+    "Category",
+    "Conversation",
+    "Invoice",
+    "Message",
+    "Note",
+    "Order",
+    "Priority",
+    "ReadMark",
+    "SenderRole",
+    "Service",
+    "State",
+    "Ticket",
+    "TicketChange",
+    "TicketComment",
+    "TicketSeries",
+    "TicketState",
+    "User",
+    "Wallet",
+]

@@ -1,0 +1,1 @@
+"""Reads of chat, and who may see what."""

@@ -1,0 +1,1 @@
+"""Requests, responses and Socket.IO payloads of chat."""

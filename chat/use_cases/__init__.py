@@ -1,0 +1,1 @@
+"""Decisions and writes of chat, by what they are about."""
