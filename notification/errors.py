@@ -1,6 +1,6 @@
 """Refusals of notification."""
 
-from common.errors import AppError, Conflict, ValidationFailed
+from common.errors import AppError, Conflict, ServiceUnavailable, TooManyRequests, ValidationFailed
 
 
 class CategoryMandatory(ValidationFailed):
@@ -23,6 +23,14 @@ class PushNotConfigured(Conflict):
     code, title = "push_not_configured", "Web push is not set up here"
 
 
+class TooManyStreams(TooManyRequests):
+    code, title = "too_many_streams", "Too many event streams are open"
+
+
+class StreamsUnavailable(ServiceUnavailable):
+    code, title = "streams_unavailable", "This server cannot hold event streams"
+
+
 class DeliveryNotRetryable(Conflict):
     code, title = "delivery_not_retryable", "This message cannot be sent again"
 
@@ -33,5 +41,7 @@ ERRORS: tuple[type[AppError], ...] = (
     TooManyWebhooks,
     TooManyDevices,
     PushNotConfigured,
+    TooManyStreams,
+    StreamsUnavailable,
     DeliveryNotRetryable,
 )

@@ -44,6 +44,28 @@ def list_notifications(
     return Page([_item(row) for row in page.items], page.next_cursor)
 
 
+def notified_since(session: Session, floor: str) -> list[tuple[str, str]]:
+    """(id, user id) of all notifications made since an id."""
+    rows = select(Notification.id, Notification.user_id).where(Notification.id > floor)
+    return [(row.id, row.user_id) for row in session.execute(rows)]
+
+
+def missed_by(session: Session, user_id: str, since: str) -> list[str]:
+    """Ids of a user's notifications after one, oldest first; at most 100."""
+    missed = select(Notification.id).where(
+        Notification.user_id == user_id, Notification.id > since, Notification.deleted_at.is_(None)
+    )
+    return list(session.scalars(missed.order_by(Notification.id).limit(100)))
+
+
+def notifications_by_id(session: Session, wanted: list[str]) -> list[dict[str, Any]]:
+    """As the inbox shows them, oldest first, without those that were deleted."""
+    if not wanted:
+        return []
+    rows = session.execute(_INBOX.where(Notification.id.in_(wanted)).order_by(Notification.id))
+    return [_item(row) for row in rows]
+
+
 def _item(row: Row[Any]) -> dict[str, Any]:
     return {
         "id": row.id,

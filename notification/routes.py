@@ -3,12 +3,13 @@
 import logging
 from html import escape
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response, current_app, request
 from sqlalchemy.orm import Session
 
 from common.db import PageQuery, reading, transaction
 from common.errors import NotFound, Unauthorized
 from common.identity import identity
+from common.ids import is_id
 from common.web import operation, reply, reply_page
 from common.web.idempotency import work_id
 from notification import callbacks, queries
@@ -17,8 +18,10 @@ from notification.errors import (
     CategoryMandatory,
     DeliveryNotRetryable,
     PushNotConfigured,
+    StreamsUnavailable,
     TargetNotAllowed,
     TooManyDevices,
+    TooManyStreams,
     TooManyWebhooks,
 )
 from notification.gateway.push import VapidKey
@@ -42,6 +45,7 @@ from notification.schemas import (
     WebhookIn,
     WebhookOut,
 )
+from notification.streams import Streams
 from notification.use_cases import endpoints, inbox, preferences, sending
 
 log = logging.getLogger(__name__)
@@ -83,6 +87,21 @@ def delete_notification(notification_id: str) -> Response:
     with transaction() as session:
         inbox.delete_notification(session, user_id=identity().user_id, notification_id=notification_id)
         return reply(None, 204)
+
+
+@routes.get("/stream")
+@operation(
+    "Follow one's inbox as server-sent events",
+    content_type="text/event-stream",
+    raises=(TooManyStreams, StreamsUnavailable),
+)
+def get_stream() -> Response:
+    """`event: notification` with a notification as `data` for each new one. `Last-Event-ID` (a notification's id)
+    brings up to 100 that came after it. The stream ends with the access token: open it again with a new one."""
+    last = request.headers.get("Last-Event-ID", "")
+    streams: Streams = current_app.extensions["notification_streams"]
+    body = streams.open(request.environ, identity(), last if is_id(last) else None)
+    return Response(body, content_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 @routes.get("/preferences")

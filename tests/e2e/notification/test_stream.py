@@ -1,0 +1,202 @@
+"""The event stream on a real web server: many readers, few threads."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+from flask import Flask
+
+from common.db import db, upgrade
+from notification.streams import STREAMS_EACH
+from tests.support.eventually import eventually
+from tests.support.notifications import a_customer, tell
+from tests.support.services import bearer, make_app, test_jwks
+
+READERS = 40
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stream")
+
+
+@pytest.fixture(scope="module")
+def app(folder: Path) -> Iterator[Flask]:
+    made = make_app("notification", f"sqlite:///{folder / 'n.sqlite3'}", folder)
+    with made.app_context():
+        upgrade()
+        yield made
+        db.engine.dispose()
+
+
+@contextmanager
+def keys() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(orjson.dumps(test_jwks()))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def web(app: Flask, folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """One gunicorn worker with two threads."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with keys() as jwks_url:
+        environment = os.environ | {
+            "NOTIFICATION_DATABASE_URL": f"sqlite:///{folder / 'n.sqlite3'}",
+            "RABBITMQ_URL": "amqp://127.0.0.1:1/",
+            "JWKS_URL": jwks_url,
+            "SRICARE_ENV": "development",
+            "WEB_WORKERS": "1",
+            "WEB_THREADS": "2",
+        }
+        options = ("--config", "python:common.web.gunicorn_conf", "--bind", f"127.0.0.1:{port}")
+        command = [sys.executable, "-m", "gunicorn", *options, "notification.app:create_app()"]
+        with (folder / "web.log").open("wb") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            eventually(lambda: _answers(url), within=30)
+            yield url, process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ready", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+class Reader:
+    """Reads a stream in a thread."""
+
+    def __init__(self, url: str, user_id: str, last_event_id: str = "") -> None:
+        self.events: list[dict[str, object]] = []
+        self.ended = threading.Event()
+        host, port = url.removeprefix("http://").split(":")
+        self._connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        headers = bearer(user_id) | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+        self._connection.request("GET", "/api/notifications/stream", headers=headers)
+        self._socket = self._connection.sock
+        self.response = self._connection.getresponse()
+        self.status = self.response.status
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            for line in self.response:
+                if line.startswith(b"data: "):
+                    self.events.append(orjson.loads(line[6:]))
+        except (OSError, http.client.HTTPException):
+            pass
+        self.ended.set()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self.response.close()
+        self._connection.close()
+        self._socket.close()
+
+
+Open = Callable[..., Reader]
+
+
+@pytest.fixture
+def follow(web: tuple[str, subprocess.Popen[bytes]]) -> Iterator[Open]:
+    readers: list[Reader] = []
+
+    def opened(user_id: str, last_event_id: str = "") -> Reader:
+        readers.append(Reader(web[0], user_id, last_event_id))
+        return readers[-1]
+
+    yield opened
+    for reader in readers:
+        reader.close()
+
+
+def test_who_comes_back_misses_nothing_and_gets_nothing_twice(
+    app: Flask, web: tuple[str, subprocess.Popen[bytes]], follow: Open
+) -> None:
+    user_id = a_customer()
+    first = follow(user_id)
+    tell("invoice.paid", user_id)
+    eventually(lambda: first.events, within=10)
+    first.close()
+    tell("invoice.issued", user_id)
+    tell("payment.failed", user_id)
+    again = follow(user_id, str(first.events[0]["id"]))
+    eventually(lambda: len(again.events) == 2, within=10)
+    tell("order.failed", user_id)
+    eventually(lambda: len(again.events) == 3, within=10)
+    told = [event["event_type"] for event in again.events]
+    assert told == ["invoice.issued", "payment.failed", "order.failed"]
+
+
+def test_streams_are_for_the_signed_in_and_not_endlessly_many(
+    app: Flask, web: tuple[str, subprocess.Popen[bytes]], follow: Open
+) -> None:
+    url, _ = web
+    user_id = a_customer()
+    assert httpx.get(f"{url}/api/notifications/stream").status_code == 401
+    readers = [follow(user_id) for _ in range(STREAMS_EACH + 1)]
+    assert sorted(reader.status for reader in readers) == [200] * STREAMS_EACH + [429]
+    next(reader for reader in readers if reader.status == 200).close()
+    eventually(lambda: follow(user_id).status == 200, within=10, every=0.3)
+
+
+def test_more_readers_than_threads_are_told_at_once_and_only_their_own(
+    app: Flask, web: tuple[str, subprocess.Popen[bytes]], follow: Open
+) -> None:
+    url, process = web
+    users = [a_customer() for _ in range(READERS)]
+    readers = [follow(user_id) for user_id in users]
+    assert {reader.status for reader in readers} == {200}
+    assert readers[0].response.headers["content-type"].startswith("text/event-stream")
+    assert readers[0].response.headers["cache-control"] == "no-store"
+    for user_id in users:
+        tell("invoice.paid", user_id)
+    eventually(lambda: all(reader.events for reader in readers), within=10)
+    assert [len(reader.events) for reader in readers] == [1] * READERS
+    assert {str(reader.events[0]["event_type"]) for reader in readers} == {"invoice.paid"}
+    inbox = httpx.get(f"{url}/api/notifications", headers=bearer(users[0])).json()["items"]
+    assert readers[0].events == inbox[:1], "the two threads serve other requests meanwhile"
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=8) == 0
+    assert time.monotonic() - began < 5, "readers do not hold up the end"
+    assert all(reader.ended.wait(5) for reader in readers)
