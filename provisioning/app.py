@@ -5,6 +5,7 @@ import os
 from flask import Flask
 
 from common.web import create_web_app
+from provisioning.cache import make_cache
 from provisioning.commands import register_commands
 from provisioning.config import Settings
 from provisioning.errors import ERRORS
@@ -23,5 +24,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         title="Sri-Care provisioning",
         description="The catalogue, customers' orders, and the live services on the network.",
     )
+    app.extensions["provisioning_catalogue"] = make_cache(settings)
     register_commands(app)
     return app

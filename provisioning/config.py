@@ -18,6 +18,9 @@ class Settings(CommonSettings):
     unpaid_order_life_s: int = Field(
         default=24 * 3600, ge=60, description="an order unpaid for so many seconds expires"
     )
+    catalogue_ttl_s: float = Field(
+        default=5.0, gt=0, le=3600, description="for how long the public catalogue is kept in the cache"
+    )
     element_driver: Literal["simulated", "http"] | None = Field(
         default=None,
         validate_default=True,

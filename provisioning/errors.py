@@ -29,6 +29,14 @@ class ServiceNotRenewable(Conflict):
     code, title = "service_not_renewable", "This service does not renew"
 
 
+class OfferingCodeTaken(Conflict):
+    code, title = "offering_code_taken", "Another offering has this code"
+
+
+class OfferingNotEditable(Conflict):
+    code, title = "offering_not_editable", "The offering cannot be changed like this in its state"
+
+
 class OrderNotCancellable(Conflict):
     code, title = "order_not_cancellable", "The order cannot be cancelled any more"
 
@@ -56,6 +64,8 @@ ERRORS: tuple[type[AppError], ...] = (
     AlreadyActive,
     ExcludedByService,
     KycRequired,
+    OfferingCodeTaken,
+    OfferingNotEditable,
     OrderNotCancellable,
     OrderNotRetryable,
     RequiresService,

@@ -11,6 +11,7 @@ from common.db import Page, PageQuery, fetch_page
 from common.errors import NotFound
 from provisioning.models import (
     Action,
+    AdminAct,
     CallRules,
     Category,
     Command,
@@ -56,6 +57,75 @@ def get_offering(session: Session, offering_id: str) -> Offering:
     if offering is None or offering.state is not OfferingState.ACTIVE:
         raise NotFound()
     return offering
+
+
+def list_all_offerings(session: Session, state: OfferingState | None, query: PageQuery) -> Page[Offering]:
+    wanted = select(Offering)
+    return fetch_page(
+        session,
+        wanted if state is None else wanted.where(Offering.state == state),
+        Offering.id,
+        query,
+    )
+
+
+def get_any_offering(session: Session, offering_id: str) -> Offering:
+    """Also a draft or a retired one. Raises NotFound."""
+    offering = session.get(Offering, offering_id)
+    if offering is None:
+        raise NotFound()
+    return offering
+
+
+def list_elements(session: Session) -> list[dict[str, Any]]:
+    """Every network element, as `ElementOut` has it."""
+    waiting = _commands_by_element(session, Command.state == _PENDING)
+    refused = _commands_by_element(
+        session,
+        Command.state == CommandState.REFUSED,
+        Command.settled_at > clock.now() - timedelta(days=1),
+    )
+    return [
+        {
+            "element": one.element,
+            "held": one.held,
+            "circuit": "closed"
+            if one.open_until is None
+            else "open"
+            if one.open_until > clock.now()
+            else "half_open",
+            "failures": one.failures,
+            "open_until": one.open_until,
+            "answered_at": one.answered_at,
+            "failed_at": one.failed_at,
+            "failure": one.failure,
+            "pending": waiting.get(one.element, 0),
+            "refused": refused.get(one.element, 0),
+        }
+        for one in session.scalars(select(NetworkElement).order_by(NetworkElement.element))
+    ]
+
+
+def _commands_by_element(session: Session, *which: Any) -> dict[Element, int]:
+    counted = select(Service.element, func.count()).join(Command.service).where(*which)
+    rows = session.execute(counted.group_by(Service.element)).all()
+    return {row[0]: row[1] for row in rows}
+
+
+def services_to_audit(session: Session, after: str, since: datetime, limit: int) -> list[Service]:
+    """Services in the order of their ids that are live, or were terminated since an instant, and of which no command is
+    pending."""
+    pending = select(Command.id).where(Command.service_id == Service.id, Command.state == _PENDING).exists()
+    wanted = select(Service).where(
+        Service.id > after,
+        or_(Service.state.in_((ServiceState.ACTIVE, ServiceState.SUSPENDED)), Service.terminated_at >= since),
+        ~pending,
+    )
+    return list(session.scalars(wanted.order_by(Service.id).limit(limit)))
+
+
+def list_acts(session: Session, query: PageQuery) -> Page[AdminAct]:
+    return fetch_page(session, select(AdminAct), AdminAct.id, query)
 
 
 def list_orders(

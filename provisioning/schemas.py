@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, field_validator, model_validator
 
@@ -13,9 +13,11 @@ from common.ids import UUID_PATTERN
 from common.money import MAX_MINOR, Currency, Money
 from common.schemas import Body
 from provisioning.models import (
+    AdminAct,
     Category,
     Element,
     Offering,
+    OfferingState,
     Order,
     OrderChange,
     OrderState,
@@ -93,6 +95,8 @@ class OfferingIn(Body):
     element: Element
     characteristics: list[CharacteristicSpec] = Field(default=[], max_length=20)
     allowances: list[Allowance] = Field(default=[], max_length=20)
+    requires: list[Code] = Field(default=[], max_length=50, description="codes that the customer must have")
+    excludes: list[Code] = Field(default=[], max_length=50, description="codes that it does not go with")
 
 
 class OfferingOut(BaseModel):
@@ -125,6 +129,71 @@ class OfferingOut(BaseModel):
             ],
             allowances=[Allowance.model_validate(a) for a in offering.allowances],
         )
+
+
+class AdminOfferingOut(OfferingOut):
+    state: OfferingState
+    stackable: bool
+    element: Element
+    requires: list[str]
+    excludes: list[str]
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, offering: Offering) -> Self:
+        return cls(
+            **OfferingOut.of(offering).model_dump(),
+            state=offering.state,
+            stackable=offering.stackable,
+            element=offering.element,
+            requires=offering.requires,
+            excludes=offering.excludes,
+            created_at=offering.created_at,
+            updated_at=offering.updated_at,
+        )
+
+
+class AdminOfferingsQuery(PageQuery):
+    state: OfferingState | None = None
+
+
+class ElementOut(BaseModel):
+    """A network element as it is called now."""
+
+    element: Element
+    held: bool
+    circuit: Literal["closed", "open", "half_open"]
+    failures: int = Field(description="in a row")
+    open_until: datetime | None
+    answered_at: datetime | None
+    failed_at: datetime | None
+    failure: str | None
+    pending: int = Field(description="commands that wait, or are under way")
+    refused: int = Field(description="commands that it refused within the last day")
+
+
+class ElementsOut(BaseModel):
+    items: list[ElementOut]
+
+
+class HoldIn(Body):
+    held: bool
+
+
+class AdminActOut(BaseModel):
+    id: str
+    actor_id: str
+    action: str
+    target: str
+    user_id: str | None
+    detail: dict[str, Any]
+    ip: str
+    at: datetime
+
+    @classmethod
+    def of(cls, act: AdminAct) -> Self:
+        return cls.model_validate(act, from_attributes=True)
 
 
 class OfferingsQuery(PageQuery):

@@ -3,6 +3,7 @@
 Rows are locked in one order everywhere: order, customer, service, command, network element.
 """
 
+from provisioning.models.audit import AdminAct
 from provisioning.models.base import Base, Category, Element, WrongState
 from provisioning.models.catalogue import Offering, OfferingState
 from provisioning.models.customers import Customer
@@ -21,6 +22,7 @@ from provisioning.models.services import Service, ServiceState
 
 __all__ = [
     "Action",
+    "AdminAct",
     "Base",
     "CallRules",
     "Category",

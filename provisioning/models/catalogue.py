@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from common import clock, ids
 from common.db import Id, enum_column
+from provisioning.errors import OfferingNotEditable
 from provisioning.models.base import Base, Category, Element
 
 
@@ -43,3 +44,15 @@ class Offering(Base):
     state: Mapped[OfferingState] = mapped_column(enum_column(OfferingState))
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
+
+    def put_on_sale(self) -> None:
+        """Raises OfferingNotEditable unless it is a draft."""
+        if self.state is not OfferingState.DRAFT:
+            raise OfferingNotEditable(f"The offering is {self.state.value}")
+        self.state = OfferingState.ACTIVE
+
+    def retire(self) -> None:
+        """No longer sold, for good; what was sold goes on. Raises OfferingNotEditable."""
+        if self.state is not OfferingState.ACTIVE:
+            raise OfferingNotEditable(f"The offering is {self.state.value}")
+        self.state = OfferingState.RETIRED

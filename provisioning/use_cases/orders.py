@@ -26,6 +26,7 @@ from provisioning.models import (
     ServiceState,
 )
 from provisioning.schemas import CharacteristicSpec
+from provisioning.use_cases.audit import Actor, record_act
 from provisioning.use_cases.catalogue import check_characteristics
 from provisioning.use_cases.commands import granted, job_of, tell_element
 from provisioning.use_cases.eligibility import obstacles, paid_obstacle
@@ -153,7 +154,7 @@ def expire_order(session: Session, *, order_id: str, before: datetime) -> None:
     session.add(events.order_cancelled(order, "expired"))
 
 
-def retry_order(session: Session, *, order_id: str, actor_id: str) -> Order:
+def retry_order(session: Session, *, order_id: str, actor: Actor) -> Order:
     """Tell the network again now instead of after the pause. Raises NotFound, OrderNotRetryable.
 
     A failed order is not tried again: its money has gone back.
@@ -172,7 +173,8 @@ def retry_order(session: Session, *, order_id: str, actor_id: str) -> Order:
         if command.since > clock.now():
             raise OrderNotRetryable("Its time has not come")
         command.due_at = clock.now()
-    order.note("retried_by_operator", actor_id=actor_id)
+    order.note("retried_by_operator", actor_id=actor.user_id)
+    record_act(session, actor, "order.retried", order.id, user_id=order.user_id, number=order.number)
     wake(session, job_of(order.element))
     return order
 

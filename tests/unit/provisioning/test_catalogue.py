@@ -5,6 +5,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from common.db import transaction
+from provisioning.cache import catalogue_cache
 from provisioning.models import Offering, OfferingState
 
 
@@ -55,6 +56,7 @@ def test_drafts_and_retired_offerings_are_not_shown(client: FlaskClient, state: 
     offering_id = _ids(client)[0]
     with transaction() as session:
         session.get_one(Offering, offering_id).state = state
+    catalogue_cache().drop()
     assert offering_id not in _ids(client)
     assert client.get(f"/api/provisioning/offerings/{offering_id}").status_code == 404
 

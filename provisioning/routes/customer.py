@@ -1,26 +1,26 @@
-"""HTTP in: `/api/provisioning`."""
+"""What customers do: the catalogue, their orders, their services."""
 
-from flask import Blueprint, Response
+import orjson
+from flask import Response
 
 from common.db import reading, rerun_lost_race, transaction
 from common.errors import NotFound
 from common.identity import identity
 from common.web import operation, reply, reply_page, work_id
 from provisioning import queries
+from provisioning.cache import cached
 from provisioning.errors import (
     AccountBarred,
     AlreadyActive,
     ExcludedByService,
     KycRequired,
     OrderNotCancellable,
-    OrderNotRetryable,
     RequiresService,
     ServiceNotLive,
     ServiceNotRenewable,
 )
+from provisioning.routes.blueprint import routes
 from provisioning.schemas import (
-    AdminOrderOut,
-    AdminOrdersQuery,
     EligibilityOut,
     OfferingOut,
     OfferingsQuery,
@@ -35,14 +35,18 @@ from provisioning.schemas import (
 from provisioning.use_cases import orders, services
 from provisioning.use_cases.eligibility import obstacles
 
-routes = Blueprint("provisioning", __name__)
-
 
 @routes.get("/offerings")
 @operation("The catalogue", query=OfferingsQuery, returns={200: OfferingOut}, roles=None, page=True)
 def list_offerings(query: OfferingsQuery) -> Response:
-    with reading() as session:
-        return reply_page(queries.list_offerings(session, query.category, query))
+    def page() -> bytes:
+        with reading() as session:
+            found = queries.list_offerings(session, query.category, query)
+        return orjson.dumps({"items": found.items, "next_cursor": found.next_cursor})
+
+    if query.cursor is not None:
+        return reply(page())
+    return reply(cached(f"{query.category or ''}:{query.limit}", page))
 
 
 @routes.get("/offerings/<id:offering_id>")
@@ -163,32 +167,3 @@ def post_service_deactivate(service_id: str) -> Response:
     with transaction() as session:
         service = services.deactivate_service(session, service_id=service_id, user_id=identity().user_id)
         return reply(ServiceOut.of(service), 202)
-
-
-@routes.get("/admin/orders")
-@operation(
-    "Orders of all customers",
-    query=AdminOrdersQuery,
-    returns={200: AdminOrderOut},
-    roles=("agent", "admin"),
-    page=True,
-)
-def list_all_orders(query: AdminOrdersQuery) -> Response:
-    with reading() as session:
-        found = queries.list_all_orders(
-            session, user_id=query.user_id, state=query.state, number=query.number, query=query
-        )
-        return reply_page(found, AdminOrderOut)
-
-
-@routes.post("/admin/orders/<id:order_id>/retry")
-@operation(
-    "Tell the network of an order again now, instead of after the pause",
-    returns={202: AdminOrderOut},
-    roles=("agent", "admin"),
-    raises=(OrderNotRetryable,),
-)
-def post_order_retry(order_id: str) -> Response:
-    with transaction() as session:
-        order = orders.retry_order(session, order_id=order_id, actor_id=identity().user_id)
-        return reply(AdminOrderOut.of(order), 202)
