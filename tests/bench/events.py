@@ -31,7 +31,8 @@ from tests.support.messaging.house import THING, House, published
 from tests.support.rabbitmq import PrivateRabbit
 
 EVENTS = 10_000
-ROUNDS = 3
+ROUNDS = 5
+"""The best of each side counts: what disturbs a machine only ever makes a round slower."""
 LATENCY_EVENTS = 300
 PAUSE_S = 0.02
 """Between two events when latency is measured: 50 a second."""
@@ -48,14 +49,12 @@ def run() -> Figures:
             with pair.workers():
                 rates = [(raw_rate(rabbit.url), pair.rate(EVENTS)) for _ in range(ROUNDS)]
                 latencies = pair.latencies(LATENCY_EVENTS)
-    raw = statistics.median(rate for rate, _ in rates)
-    whole = statistics.median(rate for _, rate in rates)
-    ratio = statistics.median(rate / base for base, rate in rates)
+    raw, whole = (max(side) for side in zip(*rates, strict=True))
     cuts = statistics.quantiles(latencies, n=100)
     return [
         ("events: raw confirmed publish and consume", raw, "events/s", ""),
         ("events: outbox to committed inbox (SQLite)", whole, "events/s", ""),
-        ("events: outbox to inbox against raw", ratio, "ratio", ">= 0.5"),
+        ("events: outbox to inbox against raw", whole / raw, "ratio", ">= 0.5"),
         ("events: commit to handled, p50", cuts[49] * 1000, "ms", "a few"),
         ("events: commit to handled, p99", cuts[98] * 1000, "ms", "a few"),
     ]

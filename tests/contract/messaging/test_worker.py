@@ -4,6 +4,7 @@ import threading
 import time
 from datetime import timedelta
 
+import httpx
 import pytest
 
 from common import clock
@@ -12,6 +13,7 @@ from common.db.tables import Heartbeat, Inbox, Outbox
 from common.messaging import definitions, janitor, topology
 from common.messaging.broker import parameters
 from common.messaging.worker import Job
+from dev.ports import free_ports
 from tests.support.eventually import eventually
 from tests.support.messaging.house import ON_SQLITE, House
 
@@ -129,6 +131,29 @@ def test_a_worker_that_expects_its_topology_waits_until_it_is_there(house: House
         assert house.unpublished() == 1
         house.declare()
         eventually(lambda: house.effects() == [1], within=60)
+
+
+@ON_SQLITE
+def test_a_worker_offers_its_metrics_on_its_port(house: House) -> None:
+    [port] = free_ports(1)
+    house.environment[f"{house.name}_WORKER_METRICS_PORT".upper()] = str(port)
+
+    def metrics() -> str:
+        return httpx.get(f"http://127.0.0.1:{port}/metrics").text
+
+    with house.worker_process():
+        house.emit(1)
+        eventually(lambda: house.effects() == [1], within=60)
+        handled = f'events_handled_total{{queue="{house.queue}",type="thing.happened"}} 1.0'
+        eventually(lambda: handled in metrics())
+        assert 'events_published_total{type="thing.happened"} 1.0' in metrics()
+        assert "event_relay_lag_seconds_count 1.0" in metrics()
+
+
+@ON_SQLITE
+def test_a_worker_that_has_lost_a_thread_exits_1_to_be_started_again(house: House) -> None:
+    with house.worker_process(fault="thread") as worker:
+        assert worker.wait(60) == 1
 
 
 def log(house: House) -> str:

@@ -1,7 +1,7 @@
 """A small service with contracts of its own, to try the messaging mechanism on: it emits things and handles them.
 
 A house has its own names, so that many can share a broker. `python -m tests.support.messaging.house` runs its worker,
-which dies by SIGKILL at the place that HOUSE_FAULT names.
+which fails in the way that HOUSE_FAULT names.
 """
 
 import os
@@ -226,6 +226,14 @@ def _plant(fault: str) -> None:
         consumer._Hand.acknowledge = _die  # type: ignore[assignment,method-assign]
     if fault == "confirmed":
         relay.record = _die  # type: ignore[assignment]
+    if fault == "thread":
+        relay.Relay.run = lambda _relay: None  # type: ignore[assignment,method-assign]
+
+
+def _more(name: str) -> dict[str, str]:
+    """The settings of a test, as they come to its worker process."""
+    wanted = ("RABBITMQ_TOPOLOGY", f"{name}_WORKER_METRICS_PORT".upper())
+    return {variable: os.environ[variable] for variable in wanted if variable in os.environ}
 
 
 def main() -> None:
@@ -234,8 +242,7 @@ def main() -> None:
     topology.RETRY_DELAYS = SHORT_RETRIES
     consumer.SUSPECT_AFTER = 2
     with published(folder / "contracts"):
-        expects = os.environ.get("RABBITMQ_TOPOLOGY", "declare")
-        house = House(folder, database_url, os.environ["RABBITMQ_URL"], name, RABBITMQ_TOPOLOGY=expects)
+        house = House(folder, database_url, os.environ["RABBITMQ_URL"], name, **_more(name))
         _plant(os.environ["HOUSE_FAULT"])
         run_worker(house.app, {house.queue: house.handlers})
 
