@@ -25,6 +25,9 @@ class Settings(CommonSettings):
     simulated_webhook_secret: str = Field(
         default="", description="signs the simulated gateway's callbacks; none are accepted without it"
     )
+    voucher_secret: str = Field(
+        default="", description="key of the vouchers' hashes; without it there are no vouchers"
+    )
     operator_name: str = shared(
         "OPERATOR_NAME", default="Sri-Care", max_length=100, description="whom customers pay, as printed"
     )

@@ -1,6 +1,6 @@
 """Refusals of payment."""
 
-from common.errors import AppError, Conflict, ValidationFailed
+from common.errors import AppError, Conflict, NotFound, TooManyRequests, ValidationFailed
 
 
 class CardDeclined(AppError):
@@ -53,6 +53,18 @@ class WalletTooLow(Conflict):
     code, title = "wallet_balance_too_low", "The wallet's balance does not cover this"
 
 
+class RecipientUnknown(NotFound):
+    code, title = "recipient_unknown", "There is no customer with this number"
+
+
+class VoucherInvalid(ValidationFailed):
+    code, title = "voucher_invalid", "There is no such voucher, or it is used or out of date"
+
+
+class TooManyGuesses(TooManyRequests):
+    code, title = "too_many_attempts", "Too many wrong codes"
+
+
 class NoReceipt(Conflict):
     code, title = "no_receipt", "There is a receipt only for a payment that was captured"
 
@@ -77,6 +89,9 @@ ERRORS: tuple[type[AppError], ...] = (
     NotRefundable,
     RefundTooLarge,
     WalletTooLow,
+    RecipientUnknown,
+    VoucherInvalid,
+    TooManyGuesses,
     NoReceipt,
     CaseResolved,
     NoticeNotAuthentic,

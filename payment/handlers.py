@@ -10,7 +10,7 @@ from common.messaging import Event
 from common.money import Money
 from payment.config import Settings
 from payment.models import ReferenceType
-from payment.use_cases import payables, wallets
+from payment.use_cases import customers, payables, wallets
 
 
 def _money(value: dict[str, Any]) -> Money:
@@ -20,6 +20,19 @@ def _money(value: dict[str, Any]) -> Money:
 def on_user_created(session: Session, event: Event) -> None:
     settings: Settings = current_app.extensions["sricare_settings"]
     wallets.open_wallet(session, user_id=event.data["user_id"], currency=settings.wallet_currency)
+    on_user_updated(session, event)
+
+
+def on_user_updated(session: Session, event: Event) -> None:
+    customers.remember_customer(
+        session, user_id=event.data["user_id"], phone=event.data["phone"], as_of=event.time
+    )
+
+
+def on_user_gone(session: Session, event: Event) -> None:
+    REVOCATION_HANDLERS["user.deactivated"](session, event)
+    customers.forget_customer(session, user_id=event.data["user_id"], as_of=event.time)
+    wallets.close_wallets(session, user_id=event.data["user_id"])
 
 
 def on_order_created(session: Session, event: Event) -> None:
@@ -71,6 +84,8 @@ def _update_invoice(session: Session, event: Event, **change: Any) -> None:
 HANDLERS = {
     **REVOCATION_HANDLERS,
     "user.created": on_user_created,
+    "user.updated": on_user_updated,
+    "user.deactivated": on_user_gone,
     "order.created": on_order_created,
     "order.cancelled": on_order_closed,
     "order.failed": on_order_closed,

@@ -118,6 +118,10 @@ def find_wallet(session: Session, user_id: str, currency: str) -> Wallet | None:
     return session.scalar(select(Wallet).where(Wallet.user_id == user_id, Wallet.currency == currency))
 
 
+def list_wallets(session: Session, user_id: str) -> Sequence[Wallet]:
+    return session.scalars(select(Wallet).where(Wallet.user_id == user_id).order_by(Wallet.currency)).all()
+
+
 def list_wallet_entries(session: Session, user_id: str, currency: str, query: PageQuery) -> Page[WalletEntry]:
     wallet = find_wallet(session, user_id, currency)
     if wallet is None:

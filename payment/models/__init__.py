@@ -5,6 +5,7 @@ Locks are taken in the order payables, wallets, payments, refunds.
 
 from payment.models.base import Base, changed_one, insert_rows
 from payment.models.cases import Case
+from payment.models.customers import Customer, Voucher, VoucherGuesses, VoucherState
 from payment.models.methods import SavedMethod
 from payment.models.payments import (
     HOLDING,
@@ -24,16 +25,18 @@ from payment.models.payments import (
     move_payment,
     take_payable,
 )
-from payment.models.wallets import Account, EntryReason, Wallet, WalletEntry, change_balance
+from payment.models.wallets import Account, Balance, EntryReason, Wallet, WalletEntry, change_balance
 
 __all__ = [
     "HOLDING",
     "PENDING",
     "Account",
+    "Balance",
     "Base",
     "Case",
     "CaseKind",
     "CaseState",
+    "Customer",
     "EntryReason",
     "MethodState",
     "MethodType",
@@ -45,6 +48,9 @@ __all__ = [
     "Refund",
     "RefundState",
     "SavedMethod",
+    "Voucher",
+    "VoucherGuesses",
+    "VoucherState",
     "Wallet",
     "WalletEntry",
     "change_balance",

@@ -20,12 +20,15 @@ class Account(StrEnum):
     WALLET = "wallet"
     CARD_GATEWAY = "card_gateway"
     SALES = "sales"
+    VOUCHERS = "vouchers"
 
 
 class EntryReason(StrEnum):
     TOP_UP = "top_up"
     PAYMENT = "payment"
     REFUND = "refund"
+    TRANSFER = "transfer"
+    VOUCHER = "voucher"
 
 
 LOW_BALANCE_MINOR = 10_000
@@ -35,7 +38,8 @@ LOW_BALANCE_MINOR = 10_000
 class Wallet(Base):
     """A customer's prepaid balance in one currency: always the sum of its entries, never below zero.
 
-    The customer is told when it falls below `low_balance_minor` (0: never).
+    The customer is told when it falls below `low_balance_minor` (0: never). Below `recharge_below_minor` (null: never)
+    it is topped up from a saved card, by one payment at a time: `recharging_by`. A closed one takes no more money in.
     """
 
     __tablename__ = "wallets"
@@ -51,6 +55,12 @@ class Wallet(Base):
     low_balance_minor: Mapped[int] = mapped_column(
         BigInteger, default=LOW_BALANCE_MINOR, server_default="10000"
     )
+    recharge_below_minor: Mapped[int | None] = mapped_column(BigInteger)
+    recharge_amount_minor: Mapped[int | None] = mapped_column(BigInteger)
+    recharge_method_id: Mapped[str | None] = mapped_column(Id)
+    recharging_by: Mapped[str | None] = mapped_column(Id)
+    recharge_failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    closed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
 
@@ -87,6 +97,7 @@ class Balance(NamedTuple):
     wallet_id: str
     balance_minor: int
     low_balance_minor: int
+    recharge_below_minor: int | None
 
 
 def change_balance(session: Session, user_id: str, by: Money) -> Balance | None:
@@ -106,5 +117,5 @@ _CHANGE_BALANCE = (
         Wallet.balance_minor + bindparam("by") >= 0,
     )
     .values(balance_minor=Wallet.balance_minor + bindparam("by"))
-    .returning(Wallet.id, Wallet.balance_minor, Wallet.low_balance_minor)
+    .returning(Wallet.id, Wallet.balance_minor, Wallet.low_balance_minor, Wallet.recharge_below_minor)
 )

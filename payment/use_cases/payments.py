@@ -32,7 +32,7 @@ from payment.models import (
     take_payable,
 )
 from payment.schemas import OTP_TRIES
-from payment.use_cases import methods, wallets
+from payment.use_cases import methods, recharges, wallets
 from payment.use_cases.refunds import return_stray_capture, start_refund
 from payment.use_cases.timing import FIRST, backoff
 
@@ -162,6 +162,8 @@ def fail_payment(session: Session, payment: Payment, reason: str) -> Payment:
         return found
     if payment.saved_method_id is not None:
         methods.drop_pending_method(session, payment.saved_method_id)
+    if payment.reference_type is ReferenceType.TOP_UP:
+        recharges.end_recharge(session, payment)
     session.add(events.payment_failed(payment))
     return payment
 
@@ -254,6 +256,9 @@ def _complete(session: Session, payment: Payment) -> Payment:
             reason=EntryReason.TOP_UP,
             source_id=payment.id,
         )
+        recharges.end_recharge(session, payment)
+        if wallets.is_closed(session, payment.user_id, payment.currency):
+            start_refund(session, payment, reason="wallet_closed")
         return payment
     wallets.post_capture(session, payment)
     if not in_time:

@@ -1,14 +1,16 @@
 """The customers' wallets: every change is a double entry, no balance falls below zero."""
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from common import clock, ids
+from common.errors import NotFound
 from common.money import Money
-from payment import events
+from payment import events, queries
 from payment.models import (
     Account,
+    Balance,
     EntryReason,
     Payment,
     Refund,
@@ -17,6 +19,7 @@ from payment.models import (
     change_balance,
     insert_rows,
 )
+from payment.use_cases.recharges import begin_recharge
 
 
 def open_wallet(session: Session, *, user_id: str, currency: str) -> None:
@@ -100,14 +103,102 @@ def _post(
     )
 
 
+def transfer(
+    session: Session, *, sender_id: str, recipient_id: str, amount: Money, transfer_id: str
+) -> WalletEntry | None:
+    """From one wallet to another; None when the sender's balance is too low (the caller rolls back).
+
+    Wallets are changed in the order of their owners, so that two transfers across each other wait and do not deadlock.
+    """
+    open_wallet(session, user_id=recipient_id, currency=amount.currency)
+    out = Money(amount_minor=-amount.amount_minor, currency=amount.currency)
+    changes = sorted([(sender_id, out), (recipient_id, amount)], key=lambda change: change[0])
+    entries: dict[str, WalletEntry] = {}
+    after: dict[str, Balance] = {}
+    for user_id, by in changes:
+        changed = change_balance(session, user_id, by)
+        if changed is None:
+            return None
+        after[user_id] = changed
+        entries[user_id] = _leg(changed, by, EntryReason.TRANSFER, transfer_id, transfer_id)
+    insert_rows(session, *entries.values())
+    for user_id, by in changes:
+        session.add(events.wallet_changed(entries[user_id], user_id))
+        _when_low(session, user_id, by, after[user_id], entries[user_id])
+    return entries[sender_id]
+
+
+def configure_wallet(
+    session: Session,
+    *,
+    user_id: str,
+    low_balance: Money,
+    below: Money | None,
+    amount: Money | None,
+    method_id: str | None,
+) -> Wallet:
+    """When the customer is told, and when and by how much the wallet is recharged. Raises NotFound (wallet, card)."""
+    wallet = session.scalar(
+        select(Wallet)
+        .where(Wallet.user_id == user_id, Wallet.currency == low_balance.currency)
+        .with_for_update()
+    )
+    if wallet is None:
+        raise NotFound()
+    if method_id is not None:
+        queries.get_method_of(session, method_id, user_id)
+    wallet.low_balance_minor = low_balance.amount_minor
+    wallet.recharge_below_minor = below.amount_minor if below else None
+    wallet.recharge_amount_minor = amount.amount_minor if amount else None
+    wallet.recharge_method_id, wallet.recharge_failures = method_id, 0
+    session.flush()
+    if below is not None and wallet.balance_minor < below.amount_minor:
+        begin_recharge(session, wallet.id)
+    return wallet
+
+
+def close_wallets(session: Session, *, user_id: str) -> None:
+    """The customer has gone: nothing is topped up any more; what is there stays theirs. Safe to repeat."""
+    session.execute(
+        update(Wallet)
+        .where(Wallet.user_id == user_id, Wallet.closed_at.is_(None))
+        .values(closed_at=clock.now(), recharge_below_minor=None),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def is_closed(session: Session, user_id: str, currency: str) -> bool:
+    closed = select(Wallet.closed_at).where(Wallet.user_id == user_id, Wallet.currency == currency)
+    return session.scalar(closed) is not None
+
+
 def _move(
     session: Session, user_id: str, by: Money, other: Account, reason: EntryReason, source_id: str
 ) -> WalletEntry | None:
     changed = change_balance(session, user_id, by)
     if changed is None:
         return None
-    transfer_id, now = ids.new_id(), clock.now()
-    entry = WalletEntry(
+    entry = _leg(changed, by, reason, source_id, ids.new_id())
+    counter = WalletEntry(
+        id=ids.new_id(),
+        transfer_id=entry.transfer_id,
+        account=other,
+        wallet_id=None,
+        amount_minor=-by.amount_minor,
+        currency=by.currency,
+        balance_minor=None,
+        reason=reason,
+        source_id=source_id,
+        created_at=entry.created_at,
+    )
+    insert_rows(session, entry, counter)
+    session.add(events.wallet_changed(entry, user_id))
+    _when_low(session, user_id, by, changed, entry)
+    return entry
+
+
+def _leg(changed: Balance, by: Money, reason: EntryReason, source_id: str, transfer_id: str) -> WalletEntry:
+    return WalletEntry(
         id=ids.new_id(),
         transfer_id=transfer_id,
         account=Account.WALLET,
@@ -117,22 +208,13 @@ def _move(
         balance_minor=changed.balance_minor,
         reason=reason,
         source_id=source_id,
-        created_at=now,
+        created_at=clock.now(),
     )
-    counter = WalletEntry(
-        id=ids.new_id(),
-        transfer_id=transfer_id,
-        account=other,
-        wallet_id=None,
-        amount_minor=-by.amount_minor,
-        currency=by.currency,
-        balance_minor=None,
-        reason=reason,
-        source_id=source_id,
-        created_at=now,
-    )
-    insert_rows(session, entry, counter)
-    session.add(events.wallet_changed(entry, user_id))
+
+
+def _when_low(session: Session, user_id: str, by: Money, changed: Balance, entry: WalletEntry) -> None:
     if changed.balance_minor < changed.low_balance_minor <= changed.balance_minor - by.amount_minor:
         session.add(events.wallet_low_balance(entry, user_id))
-    return entry
+    below = changed.recharge_below_minor
+    if below is not None and by.amount_minor < 0 and changed.balance_minor < below:
+        begin_recharge(session, changed.wallet_id)

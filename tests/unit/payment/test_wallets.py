@@ -31,7 +31,7 @@ def assert_balanced() -> None:
 
 
 def test_a_new_user_gets_one_empty_wallet(client: FlaskClient) -> None:
-    event = an_event("user.created", ME, {"user_id": ME})
+    event = an_event("user.created", ME, {"user_id": ME, "phone": "+94771234567"})
     deliver(HANDLERS, event)
     deliver(HANDLERS, event)
     with reading() as session:
@@ -46,7 +46,7 @@ def test_a_top_up_before_the_wallet_exists_is_not_lost(client: FlaskClient) -> N
     )
     assert (answer.status_code, answer.json["state"]) == (201, "completed")
     assert answer.json["reference"] == {"type": "top_up", "id": None}
-    deliver(HANDLERS, an_event("user.created", ME, {"user_id": ME}))
+    deliver(HANDLERS, an_event("user.created", ME, {"user_id": ME, "phone": "+94771234567"}))
     assert balance(client, ME) == 50_000
     assert [event.type for event in emitted()] == ["payment.completed", "wallet.credited"]
     assert all(violation(event.type, event.data) is None for event in emitted())
@@ -61,7 +61,7 @@ def test_a_declined_top_up_credits_nothing(client: FlaskClient) -> None:
 
 def test_a_wallet_cannot_top_itself_up_nor_in_another_currency(client: FlaskClient) -> None:
     assert pay(client, ME, None, kind="top_up", method=WALLET).status_code == 422
-    body = {"amount": {"amount_minor": 5, "currency": "USD"}, "method": card()}
+    body = {"amount": {"amount_minor": 5, "currency": "XTS"}, "method": card()}
     answer = client.post("/api/payment/wallet/top-ups", json=body, headers=bearer(ME, key="k"))
     assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "amount.currency")
 
