@@ -2,8 +2,8 @@
 
 One gunicorn serves auth on SQLite as `make up` does (2 workers, 16 threads). The hash alone is Argon2id with auth's
 parameters in as many processes as there are cores, as far back in the queue for them as auth's hashing threads stand
-(nice 10), so that a busy machine weighs on both alike. Rounds alternate; the ratio is the median over the rounds. Clients
-are threads of this process and take their share of the same cores. Each login is of an account of its own.
+(nice 10), so that a busy machine weighs on both alike. Rounds alternate; the ratio is the median over the rounds.
+Clients are threads of this process and take their share of the same cores. Each login is of an account of its own.
 """
 
 import os
