@@ -73,6 +73,14 @@ class NoticeNotAuthentic(AppError):
     status, code, title = 401, "webhook_not_authentic", "The signature is wrong or too old"
 
 
+class DifferenceResolved(Conflict):
+    code, title = "difference_resolved", "This difference is resolved already"
+
+
+class SettlementUnreadable(ValidationFailed):
+    code, title = "settlement_unreadable", "The settlement file cannot be read"
+
+
 class CaseResolved(Conflict):
     code, title = "case_resolved", "This case is resolved already"
 
@@ -94,5 +102,7 @@ ERRORS: tuple[type[AppError], ...] = (
     TooManyGuesses,
     NoReceipt,
     CaseResolved,
+    DifferenceResolved,
+    SettlementUnreadable,
     NoticeNotAuthentic,
 )

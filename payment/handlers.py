@@ -91,6 +91,7 @@ HANDLERS = {
     "order.failed": on_order_closed,
     "invoice.issued": on_invoice_due,
     "invoice.reopened": on_invoice_due,
+    "invoice.credited": on_invoice_due,
     "invoice.voided": on_invoice_voided,
     "invoice.paid": on_invoice_paid,
 }

@@ -13,7 +13,7 @@ from payment.config import Settings
 from payment.gateway import GatewayTrouble, Outcome, RefundRefused, Verdict
 from payment.gateway.routing import Gateways, Guarded
 from payment.models import MethodType, Payment, PaymentState
-from payment.use_cases import methods, payments, refunds
+from payment.use_cases import methods, payments, reconciliations, refunds
 
 log = logging.getLogger(__name__)
 
@@ -131,3 +131,14 @@ def forget_methods() -> bool:
         with transaction() as session:
             methods.forget_method(session, method.id)
     return len(due) == queries.DUE_BATCH
+
+
+def compare_settlements() -> bool:
+    """A batch of every running reconciliation; True when there are more."""
+    with reading() as session:
+        running = queries.list_running_reconciliations(session)
+    more = False
+    for run_id in running:
+        with transaction() as session:
+            more |= reconciliations.compare_batch(session, run_id)
+    return more

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from common import clock
@@ -15,10 +15,13 @@ from common.money import Money
 from payment.filters import CasesQuery, PaymentsQuery
 from payment.models import (
     Case,
+    Difference,
     MethodState,
     Payable,
     PayableState,
     Payment,
+    Reconciliation,
+    ReconciliationState,
     ReferenceType,
     Refund,
     SavedMethod,
@@ -116,6 +119,27 @@ def list_payments(session: Session, user_id: str, query: PageQuery) -> Page[Paym
 
 def find_wallet(session: Session, user_id: str, currency: str) -> Wallet | None:
     return session.scalar(select(Wallet).where(Wallet.user_id == user_id, Wallet.currency == currency))
+
+
+def get_reconciliation(session: Session, run_id: str) -> tuple[Reconciliation, dict[str, int]]:
+    """A run and its differences by kind. Raises NotFound."""
+    run = session.get(Reconciliation, run_id)
+    if run is None:
+        raise NotFound()
+    counted = select(Difference.kind, func.count()).where(Difference.reconciliation_id == run_id)
+    rows = session.execute(counted.group_by(Difference.kind)).all()
+    return run, {kind.value: count for kind, count in rows}
+
+
+def list_running_reconciliations(session: Session) -> Sequence[str]:
+    running = (ReconciliationState.THEIRS, ReconciliationState.OURS)
+    wanted = select(Reconciliation.id).where(Reconciliation.state.in_(running))
+    return session.scalars(wanted.order_by(Reconciliation.id)).all()
+
+
+def list_differences(session: Session, run_id: str, query: PageQuery) -> Page[Difference]:
+    wanted = select(Difference).where(Difference.reconciliation_id == run_id)
+    return fetch_page(session, wanted, Difference.id, query)
 
 
 def list_wallets(session: Session, user_id: str) -> Sequence[Wallet]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 
 import orjson
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, delete, select
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, delete, literal, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -34,6 +34,7 @@ from payment.gateway import (
     Verdict,
 )
 from payment.models import Base, insert_rows
+from payment.settlements import Line, write_settlement
 
 OTP = "123456"
 NOTICE_TOLERANCE_S = 300
@@ -256,6 +257,24 @@ def _record(session: Session, key: str, amount: Money, outcome: Outcome) -> None
             created_at=clock.now(),
         ),
     )
+
+
+def settlement(begin: datetime, end: datetime) -> Iterator[bytes]:
+    """The gateway's settlement file of what was captured and refunded in a time, in pieces."""
+    charges = (
+        select(literal("charge"), SimulatedCharge.key, SimulatedCharge.amount_minor, SimulatedCharge.currency)
+        .where(SimulatedCharge.verdict == Verdict.CAPTURED)
+        .where(SimulatedCharge.created_at >= begin, SimulatedCharge.created_at < end)
+    )
+    refunds = (
+        select(literal("refund"), SimulatedRefund.key, SimulatedRefund.amount_minor, SimulatedCharge.currency)
+        .join(SimulatedCharge, SimulatedCharge.key == SimulatedRefund.charge_key)
+        .where(SimulatedRefund.created_at >= begin, SimulatedRefund.created_at < end)
+    )
+    with reading() as session:
+        for wanted in (charges, refunds):
+            rows = session.execute(wanted, execution_options={"yield_per": 1_000})
+            yield from write_settlement((Line(*row) for row in rows), header=wanted is charges)
 
 
 def _outcome(charge: SimulatedCharge) -> Outcome:

@@ -8,6 +8,7 @@ from payment.models.cases import Case
 from payment.models.customers import Customer, Voucher, VoucherGuesses, VoucherState
 from payment.models.methods import SavedMethod
 from payment.models.payments import (
+    CAPTURED_STATES,
     HOLDING,
     PENDING,
     CaseKind,
@@ -25,9 +26,19 @@ from payment.models.payments import (
     move_payment,
     take_payable,
 )
+from payment.models.reconciliation import (
+    Difference,
+    DifferenceKind,
+    LineKind,
+    Reconciliation,
+    ReconciliationState,
+    Resolution,
+    SettlementLine,
+)
 from payment.models.wallets import Account, Balance, EntryReason, Wallet, WalletEntry, change_balance
 
 __all__ = [
+    "CAPTURED_STATES",
     "HOLDING",
     "PENDING",
     "Account",
@@ -37,17 +48,24 @@ __all__ = [
     "CaseKind",
     "CaseState",
     "Customer",
+    "Difference",
+    "DifferenceKind",
     "EntryReason",
+    "LineKind",
     "MethodState",
     "MethodType",
     "Payable",
     "PayableState",
     "Payment",
     "PaymentState",
+    "Reconciliation",
+    "ReconciliationState",
     "ReferenceType",
     "Refund",
     "RefundState",
+    "Resolution",
     "SavedMethod",
+    "SettlementLine",
     "Voucher",
     "VoucherGuesses",
     "VoucherState",

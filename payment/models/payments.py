@@ -83,6 +83,7 @@ class RefundState(StrEnum):
 
 HOLDING = (PaymentState.PROCESSING, PaymentState.REQUIRES_ACTION, PaymentState.COMPLETED)
 """States in which a payment holds its order or invoice: its owner cannot have a second one beside it."""
+CAPTURED_STATES = (PaymentState.COMPLETED, PaymentState.REFUNDING, PaymentState.REFUNDED)
 PENDING = (PaymentState.PROCESSING, PaymentState.REQUIRES_ACTION)
 """States in which the outcome is not known yet."""
 

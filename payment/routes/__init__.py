@@ -1,6 +1,6 @@
 """HTTP in: `/api/payment`."""
 
-from payment.routes import care, cases, methods, payments, wallets, webhooks
+from payment.routes import care, cases, methods, payments, reconciliations, wallets, webhooks
 from payment.routes.blueprint import routes
 
-__all__ = ["care", "cases", "methods", "payments", "routes", "wallets", "webhooks"]
+__all__ = ["care", "cases", "methods", "payments", "reconciliations", "routes", "wallets", "webhooks"]

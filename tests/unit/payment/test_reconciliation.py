@@ -1,0 +1,154 @@
+"""A settlement against our payments: everything matches, or is a difference with a resolution."""
+
+from datetime import timedelta
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+from werkzeug.test import TestResponse
+
+from common import clock, ids
+from common.db import reading, transaction
+from payment.gateway.simulated import settlement
+from payment.jobs import advance_payments, compare_settlements, make_refunds
+from payment.models import Payment, PaymentState, SettlementLine
+from payment.use_cases import reconciliations
+from tests.support.payments import LOSES_ANSWER, card, new_order, order_event, pay, top_up
+from tests.support.services import bearer
+
+ME, ADMIN = ids.new_id(), ids.new_id()
+STAFF = bearer(ADMIN, "admin")
+PATH = "/api/payment/admin/reconciliations"
+
+
+def upload(client: FlaskClient, body: bytes, **query: str) -> TestResponse:
+    today = clock.today().isoformat()
+    wanted = {"gateway": "simulated", "from_on": today, "to_on": today} | query
+    headers = bearer(ADMIN, "admin") | {"Content-Type": "text/csv"}
+    return client.post(PATH, data=body, headers=headers, query_string=wanted)
+
+
+def run(client: FlaskClient, body: bytes) -> dict:
+    run_id = upload(client, body).json["id"]
+    while compare_settlements():
+        pass
+    return client.get(f"{PATH}/{run_id}", headers=bearer(ADMIN, "admin")).json
+
+
+def theirs() -> bytes:
+    now = clock.now()
+    return b"".join(settlement(now - timedelta(hours=1), now + timedelta(hours=1)))
+
+
+def trade(client: FlaskClient, payments: int = 4) -> list[str]:
+    """Payments, one of them refunded, and a top-up."""
+    made = []
+    for number in range(payments):
+        order_id = new_order(ME)
+        made.append(pay(client, ME, order_id).json["id"])
+        if number == 0:
+            order_event("order.failed", order_id, ME)
+    make_refunds()
+    top_up(client, ME, 5_000)
+    return made
+
+
+def test_a_settlement_that_is_right_matches_line_by_line(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trade(client)
+    monkeypatch.setattr(reconciliations, "BATCH", 2)
+    done = run(client, theirs())
+    assert (done["state"], done["lines"], done["compared"], done["matched"]) == ("completed", 6, 6, 6)
+    assert done["differences"] == {}
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(SettlementLine)) == 0
+
+
+def test_every_difference_is_found_and_gets_its_resolution(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trade(client)
+    pending = pay(client, ME, new_order(ME), method=card(LOSES_ANSWER)).json["id"]
+    lines = theirs().decode().splitlines()
+    lines = [line for line in lines if made[1] not in line]
+    lines = [line.replace("120000", "120001") if made[2] in line else line for line in lines]
+    lines += [f"charge,{ids.new_id()},77,LKR", next(line for line in lines if made[3] in line)]
+    monkeypatch.setattr(reconciliations, "BATCH", 3)
+    done = run(client, "\n".join(lines).encode())
+    assert done["differences"] == {
+        "missing_there": 1,
+        "amount_differs": 1,
+        "missing_here": 1,
+        "twice_there": 1,
+        "state_differs": 1,
+    }
+    path = f"{PATH}/{done['id']}/differences"
+    found = {item["kind"]: item for item in client.get(path, headers=bearer(ADMIN, "admin")).json["items"]}
+    assert found["missing_there"]["key"] == made[1]
+    assert (found["amount_differs"]["ours"]["amount_minor"], found["amount_differs"]["key"]) == (
+        120_000,
+        made[2],
+    )
+    assert (found["state_differs"]["key"], found["state_differs"]["resolution"]) == (pending, "gateway_asked")
+    advance_payments()
+    with reading() as session:
+        assert session.get_one(Payment, pending).state is PaymentState.COMPLETED
+    resolve = f"{path}/{found['missing_here']['id']}/resolve"
+    for status in (200, 409):
+        answer = client.post(resolve, json={"note": "another shop's"}, headers=bearer(ADMIN, "admin"))
+        assert answer.status_code == status
+
+
+def test_a_run_that_dies_goes_on_at_its_last_batch(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trade(client, 6)
+    monkeypatch.setattr(reconciliations, "BATCH", 2)
+    run_id = upload(client, theirs()).json["id"]
+    with transaction() as session:
+        assert reconciliations.compare_batch(session, run_id)
+
+    class Killed(BaseException):
+        pass
+
+    with pytest.raises(Killed), transaction() as session:
+        reconciliations.compare_batch(session, run_id)
+        raise Killed
+    seen = client.get(f"{PATH}/{run_id}", headers=bearer(ADMIN, "admin")).json
+    assert (seen["compared"], seen["state"]) == (2, "theirs")
+    while compare_settlements():
+        pass
+    done = client.get(f"{PATH}/{run_id}", headers=bearer(ADMIN, "admin")).json
+    assert (done["state"], done["matched"], done["differences"]) == ("completed", 8, {})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"kind,key\n",
+        b"kind,key,amount_minor,currency\ncharge,x,1,LKR\n",
+        b"kind,key,amount_minor,currency\ncharge,%b,-1,LKR\n" % ME.encode(),
+        b"kind,key,amount_minor,currency\ncharge,%b,1.5,LKR\n" % ME.encode(),
+        b"kind,key,amount_minor,currency\ncharge,%b,99999999999999999999,LKR\n" % ME.encode(),
+        b"kind,key,amount_minor,currency\n" + b"x" * 5_000,
+        b"\xff\xfe\x00",
+        b'kind,key,amount_minor,currency\n"',
+    ],
+)
+def test_a_file_that_cannot_be_read_counts_for_nothing(client: FlaskClient, body: bytes) -> None:
+    answer = upload(client, body)
+    assert (answer.status_code, answer.json["code"]) == (422, "settlement_unreadable")
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(SettlementLine)) == 0
+    assert compare_settlements() is False
+
+
+def test_only_admins_reconcile_and_only_known_gateways(client: FlaskClient) -> None:
+    assert upload(client, b"", gateway="paypal").status_code == 422
+    assert upload(client, b"", to_on="2020-01-01").status_code == 422
+    answer = client.post(PATH, data=b"x", headers=bearer(ME) | {"Content-Type": "text/csv"})
+    assert answer.status_code == 403
+    answer = client.post(PATH, data=b"x", headers=STAFF | {"Content-Type": "text/plain"})
+    assert answer.status_code in (415, 422)
