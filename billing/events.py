@@ -1,9 +1,9 @@
 """Events that billing emits."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
-from billing.models import Account, AccountStatus, Invoice
+from billing.models import Account, AccountStatus, CreditNote, Invoice
 from common import clock
 from common.db.tables import Outbox
 from common.messaging import new_event
@@ -54,6 +54,50 @@ def invoice_overdue(invoice: Invoice, *, bar_from: date) -> Outbox:
             "amount_due": invoice.money(invoice.due_minor).model_dump(),
             "due_on": invoice.due_on.isoformat(),
             "bar_from": bar_from.isoformat(),
+        },
+    )
+
+
+def invoice_credited(invoice: Invoice, note: CreditNote) -> Outbox:
+    """A credit note has been issued for it; `amount_due` is what is left to pay."""
+    credit_note = {
+        "credit_note_id": note.id,
+        "credit_note_number": note.number,
+        "amount": invoice.money(note.amount_minor).model_dump(),
+        "reason": note.reason,
+    }
+    return new_event("invoice.credited", subject=invoice.user_id, data=_bill(invoice) | credit_note)
+
+
+def usage_threshold_reached(
+    account: Account,
+    *,
+    source: str,
+    name: str,
+    kind: str,
+    percent: int,
+    used: int,
+    granted: int,
+    until: datetime | None,
+    currency: str | None = None,
+    service_id: str | None = None,
+) -> Outbox:
+    """So much of an allowance is used up, or of the month's cap on roaming (then in minor units of `currency`)."""
+    return new_event(
+        "usage.threshold_reached",
+        subject=account.user_id,
+        data={
+            "user_id": account.user_id,
+            "account_number": account.number,
+            "source": source,
+            "name": name,
+            "kind": kind,
+            "percent": percent,
+            "used": used,
+            "granted": granted,
+            "currency": currency,
+            "service_id": service_id,
+            "until": None if until is None else clock.rfc3339(until),
         },
     )
 

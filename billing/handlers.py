@@ -7,7 +7,7 @@ from flask import current_app
 from sqlalchemy.orm import Session
 
 from billing.config import Settings
-from billing.use_cases import accounts, payments
+from billing.use_cases import accounts, payments, usage
 from common.identity import REVOCATION_HANDLERS
 from common.messaging import Event
 from common.money import Money
@@ -16,7 +16,12 @@ from common.money import Money
 def on_user_created(session: Session, event: Event) -> None:
     settings: Settings = current_app.extensions["sricare_settings"]
     accounts.open_account(
-        session, user_id=event.subject, profile=event.data, as_of=event.time, currency=settings.currency
+        session,
+        user_id=event.subject,
+        profile=event.data,
+        as_of=event.time,
+        currency=settings.currency,
+        kind=settings.account_kind,
     )
 
 
@@ -51,6 +56,24 @@ def on_payment_refunded(session: Session, event: Event) -> None:
         )
 
 
+def on_service_activated(session: Session, event: Event) -> None:
+    data = event.data
+    expires_at = data["expires_at"]
+    usage.grant_allowances(
+        session,
+        service_id=data["service_id"],
+        user_id=data["user_id"],
+        name=data["offering_name"],
+        allowances=data["allowances"],
+        starts_at=datetime.fromisoformat(data["activated_at"]),
+        ends_at=None if expires_at is None else datetime.fromisoformat(expires_at),
+    )
+
+
+def on_service_deactivated(session: Session, event: Event) -> None:
+    usage.end_allowances(session, service_id=event.data["service_id"], at=event.time)
+
+
 def _invoice_of(data: dict[str, Any]) -> str | None:
     """The invoice that a payment was for; None when it was for something else."""
     reference = data["reference"]
@@ -64,4 +87,6 @@ HANDLERS = {
     "user.deactivated": on_user_deactivated,
     "payment.completed": on_payment_completed,
     "payment.refunded": on_payment_refunded,
+    "service.activated": on_service_activated,
+    "service.deactivated": on_service_deactivated,
 }

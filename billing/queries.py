@@ -1,7 +1,7 @@
 """Reads of billing."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Any
 
@@ -27,12 +27,24 @@ from billing.models import (
     OPEN_STATES,
     Account,
     AccountStatus,
+    Allowance,
+    BillingRun,
+    CreditNote,
+    Dispute,
+    DisputeState,
     DunningRun,
     Invoice,
     InvoiceState,
     LedgerEntry,
     LedgerTransaction,
+    Plan,
+    Subscription,
+    SubscriptionTerm,
+    UsageRecord,
+    UsageTotal,
 )
+from billing.models.tariffs import RATES
+from common import clock
 from common.db import InstantText, Page, PageQuery, fetch_page
 from common.db.pages import decode_cursor, encode_cursor
 from common.errors import NotFound
@@ -265,3 +277,155 @@ def accounts_to_dun(
         .limit(limit)
     )
     return session.scalars(statement).all()
+
+
+def get_billing_run(session: Session, run_id: str) -> BillingRun:
+    """Raises NotFound."""
+    run = session.get(BillingRun, run_id)
+    if run is None:
+        raise NotFound()
+    return run
+
+
+def credit_notes_of(session: Session, invoice_id: str) -> Sequence[CreditNote]:
+    notes = select(CreditNote).where(CreditNote.invoice_id == invoice_id)
+    return session.scalars(notes.order_by(CreditNote.id.desc())).all()
+
+
+def list_disputes(
+    session: Session, query: PageQuery, *, invoice_id: str | None = None, state: DisputeState | None = None
+) -> Page[Dispute]:
+    statement = select(Dispute)
+    if invoice_id is not None:
+        statement = statement.where(Dispute.invoice_id == invoice_id)
+    if state is not None:
+        statement = statement.where(Dispute.state == state)
+    return fetch_page(session, statement, Dispute.id, query)
+
+
+def list_plans(session: Session, query: PageQuery) -> Page[Plan]:
+    """Those on offer."""
+    return fetch_page(session, select(Plan).where(Plan.offered.is_(True)), Plan.id, query)
+
+
+def list_subscriptions(session: Session, user_id: str, query: PageQuery) -> Page[Subscription]:
+    """A user's subscriptions, ended ones too. Raises NotFound when there is no account."""
+    account = get_account(session, user_id)
+    statement = select(Subscription).where(Subscription.account_id == account.id)
+    return fetch_page(session, statement, Subscription.id, query)
+
+
+def get_subscription(session: Session, subscription_id: str, *, owner_id: str | None) -> Subscription:
+    """A subscription; of that owner when given. Raises NotFound."""
+    found = session.get(Subscription, subscription_id)
+    if found is None or owner_id not in (None, found.user_id):
+        raise NotFound()
+    return found
+
+
+def terms_of(session: Session, subscription_id: str) -> list[tuple[SubscriptionTerm, Plan]]:
+    """The plans of a subscription and when each holds, in order of time."""
+    terms = (
+        select(SubscriptionTerm, Plan)
+        .join(Plan, Plan.id == SubscriptionTerm.plan_id)
+        .where(SubscriptionTerm.subscription_id == subscription_id)
+        .order_by(SubscriptionTerm.starts_at)
+    )
+    return [(term, plan) for term, plan in session.execute(terms)]
+
+
+def usage_by_kind(session: Session, account: Account, from_day: date, to_day: date) -> dict[str, Any]:
+    """What was used on some days, both included (`schemas.UsageOut`), and what is left of allowances now."""
+    starts = datetime.combine(from_day, time(), clock.OPERATOR_ZONE)
+    ends = datetime.combine(to_day + timedelta(days=1), time(), clock.OPERATOR_ZONE)
+    sums = (
+        select(
+            UsageRecord.kind,
+            UsageRecord.zone,
+            func.count(),
+            func.sum(UsageRecord.quantity),
+            func.sum(UsageRecord.amount_minor),
+        )
+        .where(
+            UsageRecord.account_id == account.id,
+            UsageRecord.occurred_at >= starts,
+            UsageRecord.occurred_at < ends,
+        )
+        .group_by(UsageRecord.kind, UsageRecord.zone)
+        .order_by(UsageRecord.kind, UsageRecord.zone)
+    )
+    return {
+        "from": from_day.isoformat(),
+        "to": to_day.isoformat(),
+        "items": [
+            {
+                "kind": kind,
+                "zone": zone,
+                "records": records,
+                "quantity": int(quantity),
+                "charged": account.money(int(charged)),
+            }
+            for kind, zone, records, quantity, charged in session.execute(sums)
+        ],
+        "allowances": [*_bought_allowances(session, account), *_plan_allowances(session, account)],
+    }
+
+
+def _bought_allowances(session: Session, account: Account) -> list[dict[str, Any]]:
+    now = clock.now()
+    live = select(Allowance).where(
+        Allowance.user_id == account.user_id, or_(Allowance.ends_at.is_(None), Allowance.ends_at > now)
+    )
+    return [
+        {
+            "source": "service",
+            "name": each.name,
+            "kind": each.kind,
+            "zone": None,
+            "granted": each.granted,
+            "used": each.used,
+            "percent": each.used * 100 // each.granted,
+            "until": each.ends_at,
+            "service_id": each.service_id,
+        }
+        for each in session.scalars(live.order_by(Allowance.service_id, Allowance.kind))
+    ]
+
+
+def _plan_allowances(session: Session, account: Account) -> list[dict[str, Any]]:
+    """What the plans held now include this month."""
+    now = clock.now()
+    held = (
+        select(Plan)
+        .join(SubscriptionTerm, SubscriptionTerm.plan_id == Plan.id)
+        .where(
+            SubscriptionTerm.account_id == account.id,
+            SubscriptionTerm.starts_at <= now,
+            or_(SubscriptionTerm.ends_at.is_(None), SubscriptionTerm.ends_at > now),
+        )
+        .order_by(Plan.id)
+    )
+    period = f"{clock.today():%Y-%m}"
+    totals = select(UsageTotal).where(UsageTotal.account_id == account.id, UsageTotal.period == period)
+    used = {(t.plan_id, t.kind, t.zone): t.quantity for t in session.scalars(totals)}
+    next_month = (clock.today().replace(day=1) + timedelta(days=32)).replace(day=1)
+    until = datetime.combine(next_month, time(), clock.OPERATOR_ZONE).astimezone(UTC)
+    found = []
+    for plan in session.scalars(held):
+        for rate in RATES.validate_json(plan.rates):
+            if rate.included:
+                so_far = min(rate.included, used.get((plan.id, rate.kind, rate.zone), 0))
+                found.append(
+                    {
+                        "source": "plan",
+                        "name": plan.name,
+                        "kind": rate.kind,
+                        "zone": rate.zone,
+                        "granted": rate.included,
+                        "used": so_far,
+                        "percent": so_far * 100 // rate.included,
+                        "until": until,
+                        "service_id": None,
+                    }
+                )
+    return found

@@ -57,6 +57,8 @@ TOLD_TO_CUSTOMERS = (
     "invoice.paid",
     "invoice.reminder",
     "invoice.overdue",
+    "invoice.credited",
+    "usage.threshold_reached",
     "invoice.reopened",
     "invoice.voided",
     "account.barred",

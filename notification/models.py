@@ -52,6 +52,7 @@ _FAMILIES = {
     "order": Category.ORDERS,
     "service": Category.ORDERS,
     "invoice": Category.BILLING,
+    "usage": Category.BILLING,
     "account": Category.BILLING,
     "payment": Category.PAYMENTS,
     "wallet": Category.PAYMENTS,

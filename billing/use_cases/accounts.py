@@ -7,13 +7,14 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from billing.models import Account, AccountKind, AccountStatus, Counter
+from billing.errors import AccountInUse
+from billing.models import Account, AccountKind, AccountStatus, Counter, Subscription
 from common.errors import NotFound
 from common.messaging import NotYet
 
 
-def next_number(session: Session, series: str) -> int:
-    """The next number of a gapless series, counted from 1.
+def next_number(session: Session, series: str, count: int = 1) -> int:
+    """The next number of a gapless series, counted from 1; of several the first.
 
     Others wait for this transaction's end before they get theirs: call it last.
     """
@@ -25,12 +26,18 @@ def next_number(session: Session, series: str) -> int:
         except IntegrityError:  # another transaction began the series meanwhile
             pass
         counter = session.get_one(Counter, series, with_for_update=True)
-    counter.value += 1
-    return counter.value
+    counter.value += count
+    return counter.value - count + 1
 
 
 def open_account(
-    session: Session, *, user_id: str, profile: dict[str, Any], as_of: datetime, currency: str
+    session: Session,
+    *,
+    user_id: str,
+    profile: dict[str, Any],
+    as_of: datetime,
+    currency: str,
+    kind: AccountKind,
 ) -> Account:
     """The user's billing account; made at the first call. Staff have one too: any user may become a customer."""
     found = session.scalar(select(Account).where(Account.user_id == user_id))
@@ -39,7 +46,7 @@ def open_account(
     account = Account(
         number=f"STL-{next_number(session, 'account'):010d}",
         user_id=user_id,
-        kind=AccountKind.POSTPAID,
+        kind=kind,
         status=AccountStatus.ACTIVE,
         currency=currency,
         name=profile["name"],
@@ -49,6 +56,19 @@ def open_account(
         profile_as_of=as_of,
     )
     session.add(account)
+    return account
+
+
+def set_kind(session: Session, *, user_id: str, kind: AccountKind) -> Account:
+    """Make an account prepaid or postpaid. Raises NotFound, and AccountInUse for one that is still billed."""
+    account = lock_account_of(session, user_id)
+    if account.kind is not kind:
+        billed = select(Subscription.id).where(
+            Subscription.account_id == account.id, Subscription.settled.is_(False)
+        )
+        if account.receivable_minor or session.scalar(billed.limit(1)) is not None:
+            raise AccountInUse()
+        account.kind = kind
     return account
 
 

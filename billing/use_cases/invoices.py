@@ -16,6 +16,7 @@ from billing.models import (
     OPEN_STATES,
     Account,
     AccountStatus,
+    CreditNote,
     Invoice,
     InvoicePayment,
     InvoiceState,
@@ -23,7 +24,7 @@ from billing.models import (
     LedgerKind,
 )
 from billing.use_cases.accounts import lock_account, lock_account_of, next_number
-from billing.use_cases.ledger import post
+from billing.use_cases.ledger import Posting, post, post_all
 from billing.use_cases.taxes import tax_lines
 from common import clock
 from common.errors import NotFound, ValidationFailed
@@ -54,15 +55,37 @@ def issue_invoice(
     taxes: Sequence[Tax],
     created_by: str | None,
 ) -> Invoice:
-    """Bill a user, taking the account's credit off at once. Raises NotFound, ValidationFailed.
-
-    Its number has no gap before it: it is taken last, and goes back when the transaction fails.
-    """
+    """Bill a user, taking the account's credit off at once. Raises NotFound, ValidationFailed."""
     account = lock_account_of(session, user_id)
     _demand_currency(lines, account.currency)
+    invoice = draft_invoice(
+        account,
+        invoice_id=invoice_id,
+        lines=lines,
+        due_on=due_on,
+        period=period,
+        taxes=taxes,
+        created_by=created_by,
+    )
+    issue_drafts(session, [(account, invoice)])
+    return invoice
+
+
+def draft_invoice(
+    account: Account,
+    *,
+    invoice_id: str,
+    lines: Sequence[Line],
+    due_on: date,
+    period: str | None,
+    taxes: Sequence[Tax],
+    created_by: str | None = None,
+    run_id: str | None = None,
+) -> Invoice:
+    """What an account is to be billed; not in the database yet."""
     subtotal = sum(line.amount_minor for line in lines)
     taxed = tax_lines(subtotal, account.currency, taxes)
-    invoice = Invoice(
+    return Invoice(
         id=invoice_id,
         account_id=account.id,
         account_number=account.number,
@@ -76,20 +99,31 @@ def issue_invoice(
         total_minor=subtotal + sum(line["amount"]["amount_minor"] for line in taxed),
         paid_minor=0,
         credit_used_minor=0,
+        credited_minor=0,
+        disputed=False,
         due_on=due_on,
         created_by=created_by,
+        run_id=run_id,
     )
-    session.add(invoice)
-    session.flush()
-    _book_issue(session, account, invoice)
+
+
+def issue_drafts(session: Session, drafts: Sequence[tuple[Account, Invoice]]) -> None:
+    """Issue and book invoices of locked accounts, taking the accounts' credit off at once.
+
+    Their numbers have no gap before them: they go back when the transaction fails.
+    """
     year = clock.today().year
-    number = next_number(session, f"invoice-{year}")
-    invoice.issue(f"INV-{year}-{number:06d}")
-    settled = _use_credit(session, account, invoice)
-    session.add(events.invoice_issued(invoice))
-    if settled:
-        session.add(events.invoice_paid(invoice, None))
-    return invoice
+    number = next_number(session, f"invoice-{year}", len(drafts))
+    for index, (_, invoice) in enumerate(drafts):
+        invoice.issue(f"INV-{year}-{number + index:06d}")
+    session.add_all(invoice for _, invoice in drafts)
+    session.flush()
+    post_all(session, [_issue_of(account, invoice) for account, invoice in drafts])
+    for account, invoice in drafts:
+        settled = _use_credit(session, account, invoice)
+        session.add(events.invoice_issued(invoice))
+        if settled:
+            session.add(events.invoice_paid(invoice, None))
 
 
 def void_invoice(session: Session, *, invoice_id: str, voided_by: str) -> Invoice:
@@ -98,7 +132,8 @@ def void_invoice(session: Session, *, invoice_id: str, voided_by: str) -> Invoic
     Raises NotFound, InvoiceNotVoidable.
     """
     account, invoice = lock_invoice(session, invoice_id)
-    if invoice.state not in OPEN_STATES:
+    credited = select(CreditNote.id).where(CreditNote.invoice_id == invoice_id).limit(1)
+    if invoice.state not in OPEN_STATES or session.scalar(credited) is not None:
         raise InvoiceNotVoidable()
     post(
         session,
@@ -170,19 +205,13 @@ def _line_document(line: Line) -> dict[str, Any]:
     }
 
 
-def _book_issue(session: Session, account: Account, invoice: Invoice) -> None:
-    post(
-        session,
-        account,
-        invoice,
-        LedgerKind.INVOICE_ISSUED,
-        {
-            LedgerAccount.RECEIVABLE: invoice.total_minor,
-            LedgerAccount.REVENUE: -invoice.subtotal_minor,
-            LedgerAccount.TAX_PAYABLE: invoice.subtotal_minor - invoice.total_minor,
-        },
-        reference_id=invoice.id,
-    )
+def _issue_of(account: Account, invoice: Invoice) -> Posting:
+    entries = {
+        LedgerAccount.RECEIVABLE: invoice.total_minor,
+        LedgerAccount.REVENUE: -invoice.subtotal_minor,
+        LedgerAccount.TAX_PAYABLE: invoice.subtotal_minor - invoice.total_minor,
+    }
+    return Posting(account, invoice, LedgerKind.INVOICE_ISSUED, entries, reference_id=invoice.id)
 
 
 def _use_credit(session: Session, account: Account, invoice: Invoice) -> bool:

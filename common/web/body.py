@@ -12,12 +12,19 @@ from common.errors import MalformedRequest, UnsupportedMediaType, ValidationFail
 from common.web.problems import from_validation
 
 M = TypeVar("M", bound=BaseModel)
+NDJSON = "application/x-ndjson"
 
 
 def read_body(model: type[M]) -> M:
-    """The JSON body as `model`. Raises MalformedRequest, UnsupportedMediaType or ValidationFailed."""
+    """The JSON body as `model`; where `model.NDJSON` names a field, a body of a JSON text a line is its items.
+
+    Raises MalformedRequest, UnsupportedMediaType or ValidationFailed.
+    """
     raw = request.get_data(cache=True)
-    if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
+    rows = getattr(model, "NDJSON", None)
+    if rows is not None and request.mimetype == NDJSON:
+        raw = b'{"%s":[%s]}' % (rows.encode(), b",".join(line for line in raw.splitlines() if line.strip()))
+    elif request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         if raw or request.mimetype:
             raise UnsupportedMediaType()
         raw = b"{}"

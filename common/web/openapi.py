@@ -31,6 +31,7 @@ from common.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from common.web.body import NDJSON
 from common.web.operation import Operation, declared_operation
 
 _REF = "#/components/schemas/{model}"
@@ -125,6 +126,10 @@ def _describe(found: Operation, method: str, rule: Any, references: dict[Any, st
             "required": True,
             "content": {"application/json": {"schema": {"$ref": references[found.body, "validation"]}}},
         }
+        if hasattr(found.body, "NDJSON"):
+            entry["requestBody"]["content"][NDJSON] = {
+                "schema": {"type": "string", "description": f"an item of `{found.body.NDJSON}` on each line"}
+            }
     if found.form is not None:
         entry["requestBody"] = {
             "required": True,

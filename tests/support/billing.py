@@ -107,3 +107,59 @@ def dun(client: FlaskClient) -> dict[str, Any]:
 
 def days_ago(days: int) -> str:
     return date.fromordinal(clock.today().toordinal() - days).isoformat()
+
+
+def admin() -> dict[str, str]:
+    return bearer(ADMIN, "admin", key=ids.new_id())
+
+
+def offer_plan(
+    client: FlaskClient, code: str = "mobile-100", price: int = 300_000, **changes: Any
+) -> dict[str, Any]:
+    """A plan of category `mobile` without rates, as it is answered."""
+    body = {"code": code, "name": code.title(), "category": "mobile", "price": rupees(price)} | changes
+    answer = client.post("/api/billing/admin/plans", json=body, headers=admin())
+    assert answer.status_code == 201, answer.text
+    return _document(answer)
+
+
+def subscribe(client: FlaskClient, user_id: str, plan: dict[str, Any]) -> dict[str, Any]:
+    answer = client.post("/api/billing/subscriptions", json={"plan_id": plan["id"]}, headers=bearer(user_id))
+    assert answer.status_code == 201, answer.text
+    return _document(answer)
+
+
+def run_billing(client: FlaskClient, period: str) -> dict[str, Any]:
+    """A completed billing run, as it is answered."""
+    answer = client.post("/api/billing/admin/billing-runs", json={"period": period}, headers=admin())
+    assert answer.status_code == 201, answer.text
+    return _document(answer)
+
+
+def a_record(user_id: str, quantity: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "record_id": ids.new_id(),
+        "user_id": user_id,
+        "kind": "data_mb",
+        "quantity": quantity,
+        "occurred_at": clock.rfc3339(clock.now()),
+    } | changes
+
+
+def use(client: FlaskClient, *records: dict[str, Any]) -> dict[str, Any]:
+    """Usage taken in one batch, as it is answered."""
+    answer = client.post("/api/billing/admin/usage-records", json={"records": records}, headers=admin())
+    assert answer.status_code == 200, answer.text
+    return _document(answer)
+
+
+def invoices_of(client: FlaskClient, user_id: str) -> list[dict[str, Any]]:
+    """The customer's invoices, oldest first."""
+    items = client.get(
+        "/api/billing/invoices", query_string={"limit": 100}, headers=bearer(user_id)
+    ).get_json()["items"]
+    return list(reversed(items))
+
+
+def trial_balance(client: FlaskClient) -> dict[str, Any]:
+    return _document(client.get("/api/billing/admin/ledger/trial-balance", headers=bearer(None, "admin")))

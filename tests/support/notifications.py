@@ -70,6 +70,21 @@ def _samples() -> dict[str, dict[str, Any]]:
         "payment_id": ids.new_id(),
         "paid_at": "2026-11-21T04:30:00.000000Z",
         "reason": "payment_refunded",
+        "credit_note_id": ids.new_id(),
+        "credit_note_number": "CN-2026-000042",
+        "amount": lkr(45_000),
+    }
+    usage = {
+        "account_number": "STL-0000000042",
+        "source": "plan",
+        "name": "Mobile 100",
+        "kind": "data_mb",
+        "percent": 80,
+        "used": 8_192,
+        "granted": 10_240,
+        "currency": None,
+        "service_id": None,
+        "until": "2026-11-30T18:30:00.000000Z",
     }
     account = {
         "account_id": ids.new_id(),
@@ -119,6 +134,7 @@ def _samples() -> dict[str, dict[str, Any]]:
         "order": order,
         "service": service,
         "invoice": invoice,
+        "usage": usage,
         "account": account,
         "payment": payment,
         "wallet": wallet,

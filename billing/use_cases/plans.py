@@ -1,0 +1,162 @@
+"""Plans and subscriptions: who holds which plan from when to when. What that costs is for the billing run to say."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from billing.errors import (
+    AccountIsPrepaid,
+    AlreadySubscribed,
+    PlanCodeTaken,
+    PlanNotOffered,
+    SamePlan,
+    SubscriptionEnded,
+)
+from billing.models import Account, AccountKind, Plan, Subscription, SubscriptionTerm
+from billing.use_cases.accounts import lock_account, lock_account_of
+from billing.use_cases.periods import after, first_day, period_of, start_of
+from common import clock
+from common.errors import NotFound, ValidationFailed
+
+
+def create_plan(session: Session, *, plan_id: str, created_by: str, **values: Any) -> Plan:
+    """A new plan; its prices stay as they are. Raises PlanCodeTaken."""
+    plan = Plan(id=plan_id, created_by=created_by, offered=True, **values)
+    try:
+        with session.begin_nested():
+            session.add(plan)
+    except IntegrityError:
+        raise PlanCodeTaken() from None
+    return plan
+
+
+def withdraw_plan(session: Session, *, plan_id: str) -> Plan:
+    """Offer a plan to nobody new; who has it keeps it. Safe to repeat. Raises NotFound."""
+    plan = session.get(Plan, plan_id, with_for_update=True)
+    if plan is None:
+        raise NotFound()
+    plan.offered = False
+    return plan
+
+
+def subscribe(session: Session, *, subscription_id: str, user_id: str, plan_id: str) -> Subscription:
+    """Begin a subscription now. Raises NotFound, PlanNotOffered, AccountIsPrepaid, AlreadySubscribed."""
+    account = lock_account_of(session, user_id)
+    plan = _offered(session, account, plan_id)
+    if account.kind is AccountKind.PREPAID:
+        raise AccountIsPrepaid()
+    now = clock.now()
+    others = select(Subscription).where(
+        Subscription.account_id == account.id,
+        Subscription.category == plan.category,
+        Subscription.settled.is_(False),
+    )
+    if any(other.active_at(now) for other in session.scalars(others)):
+        raise AlreadySubscribed()
+    subscription = Subscription(
+        id=subscription_id,
+        account_id=account.id,
+        user_id=user_id,
+        category=plan.category,
+        started_at=now,
+        settled=False,
+    )
+    session.add(subscription)
+    session.flush()
+    session.add(_term(subscription, plan.id, now))
+    session.flush()
+    return subscription
+
+
+def change_plan(
+    session: Session, *, subscription_id: str, user_id: str, plan_id: str, at_period_end: bool
+) -> Subscription:
+    """Hold another plan of the same category from now or from the next month on; replaces a change not yet in force.
+
+    Raises NotFound, SubscriptionEnded, PlanNotOffered, SamePlan, ValidationFailed.
+    """
+    account, subscription = _lock_active(session, subscription_id, user_id)
+    plan = _offered(session, account, plan_id)
+    if plan.category != subscription.category:
+        raise ValidationFailed(
+            errors=[{"field": "plan_id", "message": f"must be a plan of category {subscription.category}"}]
+        )
+    now = clock.now()
+    moment = _next_month(now) if at_period_end else now
+    if subscription.ends_at is not None and subscription.ends_at <= moment:
+        raise SubscriptionEnded("The subscription ends before the change would take effect")
+    current = _forget_future(session, subscription, now)
+    if current.plan_id == plan.id:
+        raise SamePlan()
+    current.ends_at = moment
+    if current.starts_at == moment:
+        session.delete(current)
+    session.add(_term(subscription, plan.id, moment, subscription.ends_at))
+    session.flush()
+    return subscription
+
+
+def cancel_subscription(
+    session: Session, *, subscription_id: str, user_id: str, at_period_end: bool
+) -> Subscription:
+    """End it now or with the month. Raises NotFound, SubscriptionEnded."""
+    _, subscription = _lock_active(session, subscription_id, user_id)
+    now = clock.now()
+    moment = _next_month(now) if at_period_end else now
+    current = _forget_future(session, subscription, now)
+    current.ends_at = subscription.ends_at = moment
+    session.flush()
+    return subscription
+
+
+def _lock_active(session: Session, subscription_id: str, user_id: str) -> tuple[Account, Subscription]:
+    found = session.get(Subscription, subscription_id)
+    if found is None or found.user_id != user_id:
+        raise NotFound()
+    account = lock_account(session, found.account_id)
+    session.refresh(found)
+    if not found.active_at(clock.now()):
+        raise SubscriptionEnded()
+    return account, found
+
+
+def _offered(session: Session, account: Account, plan_id: str) -> Plan:
+    plan = session.get(Plan, plan_id)
+    if plan is None:
+        raise NotFound("There is no such plan")
+    if not plan.offered or plan.currency != account.currency:
+        raise PlanNotOffered()
+    return plan
+
+
+def _term(
+    subscription: Subscription, plan_id: str, starts_at: datetime, ends_at: datetime | None = None
+) -> SubscriptionTerm:
+    return SubscriptionTerm(
+        subscription_id=subscription.id,
+        account_id=subscription.account_id,
+        plan_id=plan_id,
+        starts_at=starts_at,
+        ends_at=ends_at,
+    )
+
+
+def _forget_future(session: Session, subscription: Subscription, now: datetime) -> SubscriptionTerm:
+    """The term that holds now, with nothing after it."""
+    terms = select(SubscriptionTerm).where(SubscriptionTerm.subscription_id == subscription.id)
+    current = None
+    for term in session.scalars(terms.order_by(SubscriptionTerm.starts_at, SubscriptionTerm.id)):
+        if term.starts_at > now:
+            session.delete(term)
+        else:
+            current = term
+    assert current is not None
+    current.ends_at = subscription.ends_at
+    return current
+
+
+def _next_month(now: datetime) -> datetime:
+    return start_of(first_day(after(period_of(now))))

@@ -1,0 +1,256 @@
+"""Billing runs: what is due is billed once, by its days, whoever is killed and however many help."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from billing import worker
+from billing.use_cases import billing_runs
+from common import clock
+from tests.support.billing import (
+    a_record,
+    account_of,
+    admin,
+    invoices_of,
+    offer_plan,
+    open_account,
+    pay,
+    run_billing,
+    rupees,
+    subscribe,
+    trial_balance,
+    use,
+)
+from tests.support.services import bearer, emitted
+
+START = datetime(2026, 11, 10, 6, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def frozen_clock() -> Iterator[None]:
+    with clock.frozen(START):
+        yield
+
+
+def until(year: int, month: int, day: int) -> None:
+    clock.move(datetime(year, month, day, 6, tzinfo=UTC) - clock.now())
+
+
+def lines(invoice: dict) -> list[tuple[str, int]]:
+    return [(line["description"], line["amount"]["amount_minor"]) for line in invoice["lines"]]
+
+
+def test_a_month_begun_in_the_middle_is_billed_by_its_days_and_the_next_one_whole(
+    client: FlaskClient,
+) -> None:
+    user_id = open_account()
+    subscribe(client, user_id, offer_plan(client))
+    until(2026, 12, 1)
+    run = run_billing(client, "2026-11")
+    assert (run["state"], run["invoices"], run["total"]) == ("completed", 1, rupees(210_000))
+    until(2027, 1, 1)
+    run_billing(client, "2026-12")
+    november, december = invoices_of(client, user_id)
+    assert lines(november) == [("Mobile-100 · 2026-11 · 21/30", 210_000)]  # 10 to 30 November
+    assert lines(december) == [("Mobile-100 · 2026-12", 300_000)]
+    assert (november["period"], november["state"], november["due_on"]) == ("2026-11", "issued", "2026-12-22")
+    assert [event.data["invoice_id"] for event in emitted("invoice.issued")] == [
+        november["id"],
+        december["id"],
+    ]
+
+
+def test_running_a_month_again_bills_only_who_has_come_since(client: FlaskClient) -> None:
+    plan, first = offer_plan(client), open_account()
+    subscribe(client, first, plan)
+    runs = [run_billing(client, "2026-11") for _ in range(2)]
+    assert runs[0]["id"] == runs[1]["id"]
+    second = open_account()
+    subscribe(client, second, plan)
+    assert run_billing(client, "2026-11")["invoices"] == 2
+    assert [len(invoices_of(client, user_id)) for user_id in (first, second)] == [1, 1]
+
+
+def test_a_change_bills_both_plans_by_their_days(client: FlaskClient) -> None:
+    user_id, small, big = open_account(), offer_plan(client), offer_plan(client, "mobile-500", 600_000)
+    held = subscribe(client, user_id, small)
+    until(2026, 11, 20)
+    path = f"/api/billing/subscriptions/{held['id']}"
+    changed = client.post(f"{path}/change", json={"plan_id": big["id"]}, headers=bearer(user_id)).json
+    assert changed["plan"]["code"] == "mobile-500"
+    run_billing(client, "2026-11")
+    (invoice,) = invoices_of(client, user_id)
+    assert lines(invoice) == [
+        ("Mobile-100 · 2026-11 · 10/30", 100_000),  # 10 to 19 November
+        ("Mobile-500 · 2026-11 · 11/30", 220_000),
+    ]
+
+
+def test_a_change_after_the_bill_comes_onto_the_next_one(client: FlaskClient) -> None:
+    user_id, small, big = open_account(), offer_plan(client), offer_plan(client, "mobile-500", 600_000)
+    held = subscribe(client, user_id, small)
+    run_billing(client, "2026-11")
+    until(2026, 11, 21)
+    client.post(
+        f"/api/billing/subscriptions/{held['id']}/change",
+        json={"plan_id": big["id"]},
+        headers=bearer(user_id),
+    )
+    until(2026, 12, 2)
+    run_billing(client, "2026-12")
+    assert lines(invoices_of(client, user_id)[1]) == [
+        ("Mobile-100 · 2026-11 · 11/30", -100_000),
+        ("Mobile-500 · 2026-11 · 10/30", 200_000),
+        ("Mobile-500 · 2026-12", 600_000),
+    ]
+
+
+def test_a_change_with_the_next_month_waits_for_it(client: FlaskClient) -> None:
+    user_id, small, big = open_account(), offer_plan(client), offer_plan(client, "mobile-500", 600_000)
+    held = subscribe(client, user_id, small)
+    body = {"plan_id": big["id"], "when": "period_end"}
+    path = f"/api/billing/subscriptions/{held['id']}/change"
+    changed = client.post(path, json=body, headers=bearer(user_id)).json
+    assert (changed["plan"]["id"], changed["next_plan"]["id"]) == (small["id"], big["id"])
+    until(2026, 12, 1)
+    run_billing(client, "2026-12")
+    (invoice,) = invoices_of(client, user_id)
+    assert lines(invoice) == [("Mobile-100 · 2026-11 · 21/30", 210_000), ("Mobile-500 · 2026-12", 600_000)]
+
+
+def test_cancelled_now_after_the_bill_gives_the_days_back_as_credit(client: FlaskClient) -> None:
+    user_id = open_account()
+    held = subscribe(client, user_id, offer_plan(client))
+    run_billing(client, "2026-11")
+    (invoice,) = invoices_of(client, user_id)
+    pay(user_id, invoice["id"], 210_000)
+    until(2026, 11, 21)
+    path = f"/api/billing/subscriptions/{held['id']}/cancel"
+    assert client.post(path, json={"when": "now"}, headers=bearer(user_id)).json["state"] == "cancelled"
+    again = client.post(path, json={"when": "now"}, headers=bearer(user_id))
+    assert (again.status_code, again.json["code"]) == (409, "subscription_ended")
+    until(2026, 12, 1)
+    assert run_billing(client, "2026-12")["invoices"] == 0
+    assert account_of(client, user_id)["credit"] == rupees(100_000)  # 21 to 30 November
+    until(2027, 1, 1)
+    assert run_billing(client, "2027-01")["accounts"] == 0
+    assert trial_balance(client)["balanced"]
+
+
+def test_cancelled_with_the_month_is_billed_to_its_end_and_no_further(client: FlaskClient) -> None:
+    user_id = open_account()
+    held = subscribe(client, user_id, offer_plan(client))
+    answer = client.post(
+        f"/api/billing/subscriptions/{held['id']}/cancel", json={}, headers=bearer(user_id)
+    ).json
+    assert (answer["state"], answer["ends_at"]) == ("active", "2026-11-30T18:30:00Z")
+    until(2027, 1, 5)
+    run_billing(client, "2026-12")
+    assert [lines(invoice) for invoice in invoices_of(client, user_id)] == [
+        [("Mobile-100 · 2026-11 · 21/30", 210_000)]
+    ]
+
+
+def test_late_usage_comes_onto_the_next_invoice_once(client: FlaskClient) -> None:
+    rate = {"kind": "data_mb", "name": "Data", "tiers": [{"price_minor": 10}]}
+    user_id = open_account()
+    subscribe(client, user_id, offer_plan(client, price=0, rates=[rate]))
+    use(client, a_record(user_id, 5))
+    late = a_record(user_id, 2, occurred_at=clock.rfc3339(clock.now() + timedelta(hours=1)))
+    until(2026, 12, 1)
+    run_billing(client, "2026-11")
+    assert use(client, late, late)["accepted"] == 1
+    until(2027, 1, 1)
+    run_billing(client, "2026-12")
+    run_billing(client, "2027-01")
+    assert [lines(invoice) for invoice in invoices_of(client, user_id)] == [
+        [("Data · 2026-11 · 5 data_mb", 50)],
+        [("Data · 2026-11 · 7 data_mb", 20)],
+    ]
+
+
+def test_a_month_that_has_not_begun_is_refused(client: FlaskClient) -> None:
+    answer = client.post("/api/billing/admin/billing-runs", json={"period": "2026-12"}, headers=admin())
+    assert (answer.status_code, answer.json["code"]) == (422, "period_not_begun")
+    assert (
+        client.post(
+            "/api/billing/admin/billing-runs", json={"period": "2026-13"}, headers=admin()
+        ).status_code
+        == 422
+    )
+
+
+def test_killed_at_any_point_and_helped_by_others_everybody_gets_one_invoice_and_numbers_have_no_gap(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(billing_runs, "SLICE", 3)
+    monkeypatch.setattr(billing_runs, "PLANNED_AT_ONCE", 2)
+    monkeypatch.setattr("billing.routes.admin.ANSWER_WITHIN_S", 0.0)
+    plan, users = offer_plan(client), [open_account() for _ in range(14)]
+    for user_id in users:
+        subscribe(client, user_id, plan)
+    run = run_billing(client, "2026-11")
+    assert run["state"] == "running"
+    issue = billing_runs.issue_drafts
+    deaths = iter([True, False, True, False, True])
+
+    def dies(session, drafts) -> None:
+        issue(session, drafts)
+        if next(deaths, False):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(billing_runs, "issue_drafts", dies)
+
+    def help_out(_: int) -> None:
+        with app.app_context():
+            for _ in range(60):
+                try:
+                    if not worker.bill():
+                        return
+                except KeyboardInterrupt:
+                    continue
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(help_out, range(3)))
+    while worker.bill():
+        pass
+    done = client.get(f"/api/billing/admin/billing-runs/{run['id']}", headers=admin()).json
+    assert (done["state"], done["accounts"], done["invoices"]) == ("completed", 14, 14)
+    made = [invoices_of(client, user_id) for user_id in users]
+    assert [len(each) for each in made] == [1] * 14
+    assert sorted(each["number"] for (each,) in made) == [f"INV-2026-{n:06d}" for n in range(1, 15)]
+    assert len(emitted("invoice.issued")) == 14
+    assert trial_balance(client)["balanced"]
+
+
+def test_one_active_subscription_of_a_category_and_none_on_prepaid_accounts(client: FlaskClient) -> None:
+    user_id, plan, withdrawn = open_account(), offer_plan(client), offer_plan(client, "old", category="tv")
+    client.post(f"/api/billing/admin/plans/{withdrawn['id']}/withdraw", headers=admin())
+    assert [item["id"] for item in client.get("/api/billing/plans", headers=bearer()).json["items"]] == [
+        plan["id"]
+    ]
+    subscribe(client, user_id, plan)
+    for wanted, code in ((plan, "already_subscribed"), (withdrawn, "plan_not_offered")):
+        answer = client.post(
+            "/api/billing/subscriptions", json={"plan_id": wanted["id"]}, headers=bearer(user_id)
+        )
+        assert (answer.status_code, answer.json["code"]) == (409, code)
+    path = "/api/billing/admin/accounts/"
+    in_use = client.patch(path + user_id, json={"kind": "prepaid"}, headers=admin())
+    assert (in_use.status_code, in_use.json["code"]) == (409, "account_in_use")
+    other = open_account()
+    assert client.patch(path + other, json={"kind": "prepaid"}, headers=admin()).json["kind"] == "prepaid"
+    refused = client.post("/api/billing/subscriptions", json={"plan_id": plan["id"]}, headers=bearer(other))
+    assert (refused.status_code, refused.json["code"]) == (409, "account_is_prepaid")
+
+
+def test_anothers_subscription_is_unknown(client: FlaskClient) -> None:
+    held = subscribe(client, open_account(), offer_plan(client))
+    stranger, path = bearer(open_account()), f"/api/billing/subscriptions/{held['id']}"
+    assert client.get(path, headers=stranger).status_code == 404
+    assert client.post(f"{path}/cancel", json={}, headers=stranger).status_code == 404
+    assert client.get("/api/billing/subscriptions", headers=stranger).json["items"] == []

@@ -1,0 +1,237 @@
+"""Usage: every record counts once and costs what its plan says, in whatever order and however late it comes."""
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.handlers import HANDLERS
+from billing.models.tariffs import Rate
+from common import clock, contracts, ids
+from tests.support.billing import a_record, admin, offer_plan, open_account, rupees, subscribe, use
+from tests.support.services import an_event, bearer, deliver, emitted
+
+DATA = {
+    "kind": "data_mb",
+    "name": "Data",
+    "included": 100,
+    "tiers": [{"up_to": 50, "price_minor": 10}, {"price_minor": 4}],
+}
+CALLS = {
+    "kind": "voice_s",
+    "name": "Calls",
+    "unit": 60,
+    "per_record_minor": 5,
+    "tiers": [{"price_minor": 100}],
+}
+ROAMING = {"kind": "data_mb", "zone": "zone_1", "name": "Data abroad", "tiers": [{"price_minor": 300}]}
+
+
+@pytest.fixture(autouse=True)
+def frozen_clock() -> Iterator[None]:
+    with clock.frozen(datetime(2026, 11, 21, 6, tzinfo=UTC)):
+        yield
+
+
+@pytest.fixture
+def user_id(client: FlaskClient) -> str:
+    made = open_account()
+    subscribe(client, made, offer_plan(client, rates=[DATA, CALLS, ROAMING], roaming_cap=rupees(1_000)))
+    clock.move(timedelta(hours=1))
+    return made
+
+
+def usage(client: FlaskClient, user_id: str, **query: str) -> dict[str, Any]:
+    return client.get("/api/billing/usage", query_string=query, headers=bearer(user_id)).get_json()
+
+
+def charged(client: FlaskClient, user_id: str) -> dict[str, int]:
+    items = usage(client, user_id)["items"]
+    return {f"{item['kind']}@{item['zone']}": item["charged"]["amount_minor"] for item in items}
+
+
+def test_flat_per_unit_tiered_and_included_are_charged_as_the_plan_says(
+    client: FlaskClient, user_id: str
+) -> None:
+    use(client, a_record(user_id, 90), a_record(user_id, 80))  # 70 beyond: 50 × 10 + 20 × 4
+    use(
+        client, a_record(user_id, 61, kind="voice_s"), a_record(user_id, 1, kind="voice_s")
+    )  # 2 and 1 minutes
+    assert charged(client, user_id) == {"data_mb@home": 580, "voice_s@home": 310}
+    (allowance,) = usage(client, user_id)["allowances"]
+    assert (allowance["granted"], allowance["used"], allowance["percent"]) == (100, 100, 100)
+
+
+def test_roaming_costs_its_own_rate_up_to_the_months_cap(client: FlaskClient, user_id: str) -> None:
+    for _ in range(5):
+        use(client, a_record(user_id, 1, zone="zone_1"))
+    assert charged(client, user_id) == {"data_mb@zone_1": 1_000}
+    told = [(e.data["source"], e.data["percent"], e.data["used"]) for e in emitted("usage.threshold_reached")]
+    assert told == [("roaming_cap", 50, 600), ("roaming_cap", 80, 900), ("roaming_cap", 100, 1_000)]
+
+
+def test_a_record_counts_once_however_often_it_comes(client: FlaskClient, user_id: str) -> None:
+    record = a_record(user_id, 120)
+    first = use(client, record, record)
+    again = use(client, record, a_record(user_id, 1))
+    assert (first["accepted"], first["duplicates"]) == (1, 1)
+    assert (again["accepted"], again["duplicates"]) == (1, 1)
+    assert charged(client, user_id) == {"data_mb@home": 210}
+
+
+def test_the_order_of_records_changes_nothing_of_what_they_cost_together(client: FlaskClient) -> None:
+    plan = offer_plan(client, rates=[DATA])
+    sums = set()
+    for order in itertools.permutations([30, 90, 41]):
+        user_id = open_account()
+        subscribe(client, user_id, plan)
+        for quantity in order:
+            use(client, a_record(user_id, quantity))
+        sums.add(charged(client, user_id)["data_mb@home"])
+    assert sums == {544}
+
+
+@given(st.lists(st.integers(1, 500), max_size=12))
+def test_a_records_cost_is_never_negative_and_they_sum_up_to_the_months_charge(quantities: list[int]) -> None:
+    for rate in (Rate.model_validate_json(orjson.dumps(each)) for each in (DATA, CALLS)):
+        records = quantity = total = 0
+        for each in quantities:
+            cost = rate.charge(records + 1, quantity + rate.in_units(each)) - rate.charge(records, quantity)
+            assert cost >= 0
+            records, quantity, total = records + 1, quantity + rate.in_units(each), total + cost
+        assert total == rate.charge(records, quantity)
+
+
+def test_the_same_batch_at_once_from_many_sides_counts_once(
+    client: FlaskClient, app: Flask, user_id: str
+) -> None:
+    records = [a_record(user_id, 1, record_id=f"cdr-{n}") for n in range(150)]
+
+    def send(_: int) -> int:
+        with app.app_context():
+            return use(app.test_client(), *records)["accepted"]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(send, range(4))) == 150
+    assert charged(client, user_id) == {"data_mb@home": 500}
+
+
+def test_thresholds_are_told_once_and_only_the_highest_of_several(client: FlaskClient, user_id: str) -> None:
+    for quantity in (49, 1, 10, 40, 5):
+        use(client, a_record(user_id, quantity))
+    events = emitted("usage.threshold_reached")
+    assert [(e.data["percent"], e.data["used"]) for e in events] == [(50, 50), (100, 100)]
+    for event in events:
+        assert contracts.violation(event.type, event.data) is None
+    assert events[0].data["until"] == "2026-11-30T18:30:00.000000Z"
+
+
+def test_what_a_bought_service_brings_is_used_up_first_and_lapses_with_it(
+    client: FlaskClient, user_id: str
+) -> None:
+    service_id = ids.new_id()
+    data = {
+        "service_id": service_id, "order_id": ids.new_id(), "order_number": "ORD-1", "user_id": user_id,
+        "offering_id": ids.new_id(), "offering_code": "data-1gb", "offering_name": "Data Day 1 GB", "category": "data",
+        "allowances": [{"kind": "data_mb", "granted": 1_000, "used": 0}],
+        "activated_at": clock.rfc3339(clock.now()), "expires_at": clock.rfc3339(clock.now() + timedelta(days=1)),
+    }  # fmt: skip
+    for _ in range(2):
+        deliver(HANDLERS, an_event("service.activated", user_id, data))
+    clock.move(timedelta(minutes=1))
+    use(client, a_record(user_id, 600))
+    assert charged(client, user_id) == {"data_mb@home": 0}
+    bought, plan = usage(client, user_id)["allowances"]
+    assert (bought["used"], bought["percent"], plan["used"]) == (600, 60, 0)
+    assert emitted("usage.threshold_reached")[0].data["service_id"] == service_id
+    off = {
+        "service_id": service_id,
+        "user_id": user_id,
+        "offering_code": "x",
+        "offering_name": "x",
+        "reason": "x",
+    }
+    deliver(HANDLERS, an_event("service.deactivated", user_id, off, time=clock.now()))
+    use(client, a_record(user_id, 101))
+    assert charged(client, user_id) == {"data_mb@home": 10}
+
+
+def test_ndjson_is_taken_as_json_is(client: FlaskClient, user_id: str) -> None:
+    body = b"\n".join(orjson.dumps(a_record(user_id, 10)) for _ in range(3)) + b"\n"
+    lines = {"Content-Type": "application/x-ndjson"}
+    answer = client.post("/api/billing/admin/usage-records", data=body, headers=admin() | lines)
+    assert (answer.status_code, answer.json["accepted"]) == (200, 3)
+    bad = client.post("/api/billing/admin/usage-records", data=b"{}\nnonsense", headers=admin() | lines)
+    assert bad.status_code == 400
+
+
+def test_records_of_unknown_users_are_named_and_others_kept(client: FlaskClient, user_id: str) -> None:
+    stranger, mine = a_record(ids.new_id()), a_record(user_id)
+    answer = use(client, stranger, mine)
+    assert (answer["accepted"], answer["unknown_users"]) == (1, [stranger["record_id"]])
+
+
+def test_usage_without_a_plan_for_it_is_kept_and_said_to_be_unrated(client: FlaskClient) -> None:
+    user_id = open_account()
+    assert use(client, a_record(user_id))["unrated"] == 1
+    assert usage(client, user_id)["items"][0]["quantity"] == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quantity": 0},
+        {"quantity": -1},
+        {"quantity": 1.5},
+        {"quantity": 10**13},
+        {"kind": "DATA"},
+        {"record_id": ""},
+        {"occurred_at": "2027-01-01T00:00:00Z"},
+        {"occurred_at": "2026-11-01T00:00:00"},
+        {"surprise": 1},
+    ],
+)
+def test_a_bad_record_refuses_the_batch_and_nothing_is_kept(
+    client: FlaskClient, user_id: str, changes: dict[str, Any]
+) -> None:
+    body = {"records": [a_record(user_id), a_record(user_id) | changes]}
+    answer = client.post("/api/billing/admin/usage-records", json=body, headers=admin())
+    assert answer.status_code == 422
+    assert answer.json["errors"][0]["field"].startswith("records.1")
+    assert usage(client, user_id)["items"] == []
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        [{**DATA, "tiers": [{"up_to": 50, "price_minor": 1}]}],
+        [
+            {
+                **DATA,
+                "tiers": [
+                    {"up_to": 50, "price_minor": 1},
+                    {"up_to": 50, "price_minor": 1},
+                    {"price_minor": 1},
+                ],
+            }
+        ],
+        [{**CALLS, "included": 61}],
+        [DATA, DATA],
+    ],
+)
+def test_rates_that_make_no_sense_are_refused(client: FlaskClient, rates: list[dict[str, Any]]) -> None:
+    body = {"code": "x", "name": "X", "category": "x", "price": rupees(0), "rates": rates}
+    assert client.post("/api/billing/admin/plans", json=body, headers=admin()).status_code == 422
+
+
+def test_only_admins_bring_usage(client: FlaskClient) -> None:
+    headers = bearer(None, "agent")
+    assert client.post("/api/billing/admin/usage-records", json={}, headers=headers).status_code == 403
