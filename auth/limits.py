@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import redis
-from sqlalchemy import delete, select, update
+from sqlalchemy import Table, bindparam, delete, insert, select, update
 
 from auth.config import Settings
 from auth.errors import TooManyAttempts
@@ -52,6 +52,16 @@ class Limit:
             return self.forget_s
         return int(min(self.longest_s, self.first_s * 2 ** min(count - self.free, 30)))
 
+
+_TABLE = Attempts.__table__
+assert isinstance(_TABLE, Table)
+_ONE_OF = _TABLE.c.key.in_(bindparam("keys", expanding=True))
+_LOCKED = select(_TABLE).where(_ONE_OF).order_by(_TABLE.c.key).with_for_update()
+_INSERT = insert(_TABLE).values(key=bindparam("taken_key"))
+_UPDATE = update(_TABLE).where(_TABLE.c.key == bindparam("taken_key"))
+_GIVE_BACK = update(_TABLE).where(_ONE_OF, _TABLE.c.count > 0).values(count=_TABLE.c.count - 1)
+_CLEAR = delete(_TABLE).where(_ONE_OF)
+"""Built once: they run at every sign-in."""
 
 Claim = tuple[Limit, str]
 """A limit and the number, address or user that it is about."""
@@ -119,35 +129,41 @@ class DatabaseStore:
 
     def settle(self, clear: Sequence[str], give_back: Sequence[str]) -> None:
         with transaction() as session:
-            session.execute(
-                update(Attempts)
-                .where(Attempts.key.in_(give_back), Attempts.count > 0)
-                .values(count=Attempts.count - 1)
-            )
-            session.execute(delete(Attempts).where(Attempts.key.in_(clear)))
+            if give_back:
+                session.connection().execute(_GIVE_BACK, {"keys": give_back})
+            if clear:
+                session.connection().execute(_CLEAR, {"keys": clear})
 
 
 def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
-    now, count = clock.now(), 0
+    now, wait_s, count = clock.now(), 0.0, 0
+    fresh: list[dict[str, Any]] = []
+    old: list[dict[str, Any]] = []
     with transaction() as session:
+        rows = session.execute(_LOCKED, {"keys": [key for _, key in claims]}).mappings()
+        known = {row["key"]: row for row in rows}
         for limit, key in claims:
-            row = session.get(Attempts, key, with_for_update=True)
+            row = known.get(key)
+            alive = row if row is not None and row["expires_at"] > now else None
+            count = alive["count"] if alive else 0
+            if alive and alive["blocked_until"] is not None and alive["blocked_until"] > now:
+                wait_s = (alive["blocked_until"] - now).total_seconds()
+                break
+            count += 1
             forget_at = now + timedelta(seconds=limit.forget_s)
-            if row is None:
-                row = Attempts(key=key, count=0, expires_at=forget_at)
-                session.add(row)
-            elif row.expires_at <= now:
-                row.count, row.blocked_until, row.expires_at = 0, None, forget_at
-            if row.blocked_until is not None and row.blocked_until > now:
-                return (row.blocked_until - now).total_seconds(), row.count
-            row.count = count = row.count + 1
-            delay_s = limit.delay_s(row.count)
-            if not limit.first_s and delay_s:
-                row.blocked_until = row.expires_at
-            elif limit.first_s:
-                row.expires_at = forget_at
-                row.blocked_until = now + timedelta(seconds=delay_s) if delay_s else None
-    return 0.0, count
+            if alive and not limit.first_s:
+                forget_at = alive["expires_at"]
+            delay_s = limit.delay_s(count)
+            blocked_until = None
+            if delay_s:
+                blocked_until = now + timedelta(seconds=delay_s) if limit.first_s else forget_at
+            values = {"count": count, "blocked_until": blocked_until, "expires_at": forget_at}
+            (fresh if row is None else old).append({"taken_key": key, **values})
+        if fresh:
+            session.connection().execute(_INSERT, fresh)
+        if old:
+            session.connection().execute(_UPDATE, old)
+    return wait_s, count
 
 
 def prune() -> bool:
