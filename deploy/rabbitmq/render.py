@@ -1,8 +1,9 @@
 """`python render.py FILE`: the broker's definitions, which it loads at start: the topology, and a user per service.
 
 A service's user writes to its own exchange and reads its own queues. `amq.default` is how a consumer puts a message
-into its retry queues. Only chat declares anything: its processes' fan-out. Passwords come from RABBITMQ_<SERVICE>_PASSWORD
-(or …_FILE), the operator's from RABBITMQ_ADMIN_PASSWORD. Runs in any service's image (`common` is the topology's source).
+into its retry queues. Only chat declares anything: its processes' fan-out. Passwords come from
+RABBITMQ_<SERVICE>_PASSWORD (or …_FILE), the operator's from RABBITMQ_ADMIN_PASSWORD. Runs in any service's image, since
+`common` knows the topology.
 """
 
 import base64
