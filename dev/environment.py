@@ -4,7 +4,9 @@ Whatever a variable below already holds in the environment of `make up` wins, so
 (`BILLING_DATABASE_URL=…`), on another port (`BILLING_PORT=…`) or with a real mail server without editing anything.
 """
 
+import base64
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,8 +72,13 @@ class Home:
     def demo_logins(self) -> Path:
         return self.path / "demo-logins.json"
 
+    @property
+    def vapid_key(self) -> Path:
+        """The operator's web-push key: browsers subscribe with its public half, so it is made once."""
+        return self.data / "vapid-key"
+
     def prepare(self) -> None:
-        """Make the folders; nobody else may look into them (keys, databases, messages of customers).
+        """Make the folders and the key; nobody else may look into them (keys, databases, messages of customers).
 
         Raises `Trouble` when they cannot be made.
         """
@@ -80,6 +87,8 @@ class Home:
             self.path.chmod(0o700)
             for name in ("data", "run/programs", "log", "keys", "mail", "sms"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
+            if not self.vapid_key.exists():
+                self.vapid_key.write_text(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
         except OSError as error:
             raise Trouble(f"cannot write to {self.path}: {error.strerror}") from None
 
@@ -130,6 +139,7 @@ class Layout:
             "AUTH_KEYS_DIR": str(home.path / "keys"),
             "NOTIFICATION_EMAIL_SINK_DIR": str(home.path / "mail"),
             "NOTIFICATION_SMS_SINK_DIR": str(home.path / "sms"),
+            "NOTIFICATION_VAPID_PRIVATE_KEY_FILE": str(home.vapid_key),
             "PUBLIC_URL": self.public_url,
             "LOG_LEVEL": "INFO",
             "SRICARE_ENV": "development",

@@ -5,17 +5,14 @@ import http.client
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
 import orjson
+import psutil
 import pytest
 from flask import Flask
 
@@ -23,7 +20,8 @@ from common.db import db, upgrade
 from notification.streams import STREAMS_EACH
 from tests.support.eventually import eventually
 from tests.support.notifications import a_customer, tell
-from tests.support.services import bearer, make_app, test_jwks
+from tests.support.services import bearer, make_app
+from tests.support.stream import event_streams
 
 READERS = 40
 
@@ -42,61 +40,10 @@ def app(folder: Path) -> Iterator[Flask]:
         db.engine.dispose()
 
 
-@contextmanager
-def keys() -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(orjson.dumps(test_jwks()))
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.fixture(scope="module")
-def web(app: Flask, folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """One gunicorn worker with two threads."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with keys() as jwks_url:
-        environment = os.environ | {
-            "NOTIFICATION_DATABASE_URL": f"sqlite:///{folder / 'n.sqlite3'}",
-            "RABBITMQ_URL": "amqp://127.0.0.1:1/",
-            "JWKS_URL": jwks_url,
-            "SRICARE_ENV": "development",
-            "WEB_WORKERS": "1",
-            "WEB_THREADS": "2",
-        }
-        options = ("--config", "python:common.web.gunicorn_conf", "--bind", f"127.0.0.1:{port}")
-        command = [sys.executable, "-m", "gunicorn", *options, "notification.app:create_app()"]
-        with (folder / "web.log").open("wb") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            eventually(lambda: _answers(url), within=30)
-            yield url, process
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/ready", timeout=2).status_code == 200
-    except httpx.TransportError:
-        return False
+def web(app: Flask, folder: Path) -> Iterator[tuple[str, int]]:
+    with event_streams(app, folder) as running:
+        yield running
 
 
 class Reader:
@@ -137,7 +84,7 @@ Open = Callable[..., Reader]
 
 
 @pytest.fixture
-def follow(web: tuple[str, subprocess.Popen[bytes]]) -> Iterator[Open]:
+def follow(web: tuple[str, int]) -> Iterator[Open]:
     readers: list[Reader] = []
 
     def opened(user_id: str, last_event_id: str = "") -> Reader:
@@ -150,7 +97,7 @@ def follow(web: tuple[str, subprocess.Popen[bytes]]) -> Iterator[Open]:
 
 
 def test_who_comes_back_misses_nothing_and_gets_nothing_twice(
-    app: Flask, web: tuple[str, subprocess.Popen[bytes]], follow: Open
+    app: Flask, web: tuple[str, int], follow: Open
 ) -> None:
     user_id = a_customer()
     first = follow(user_id)
@@ -168,7 +115,7 @@ def test_who_comes_back_misses_nothing_and_gets_nothing_twice(
 
 
 def test_streams_are_for_the_signed_in_and_not_endlessly_many(
-    app: Flask, web: tuple[str, subprocess.Popen[bytes]], follow: Open
+    app: Flask, web: tuple[str, int], follow: Open
 ) -> None:
     url, _ = web
     user_id = a_customer()
@@ -180,9 +127,9 @@ def test_streams_are_for_the_signed_in_and_not_endlessly_many(
 
 
 def test_more_readers_than_threads_are_told_at_once_and_only_their_own(
-    app: Flask, web: tuple[str, subprocess.Popen[bytes]], follow: Open
+    app: Flask, web: tuple[str, int], follow: Open
 ) -> None:
-    url, process = web
+    url, pid = web
     users = [a_customer() for _ in range(READERS)]
     readers = [follow(user_id) for user_id in users]
     assert {reader.status for reader in readers} == {200}
@@ -196,7 +143,7 @@ def test_more_readers_than_threads_are_told_at_once_and_only_their_own(
     inbox = httpx.get(f"{url}/api/notifications", headers=bearer(users[0])).json()["items"]
     assert readers[0].events == inbox[:1], "the two threads serve other requests meanwhile"
     began = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=8) == 0
-    assert time.monotonic() - began < 5, "readers do not hold up the end"
+    os.kill(pid, signal.SIGTERM)
     assert all(reader.ended.wait(5) for reader in readers)
+    eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, within=5)
+    assert time.monotonic() - began < 5, "readers do not hold up the end"

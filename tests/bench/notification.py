@@ -1,0 +1,285 @@
+"""Messages: deliveries per second to local sinks with two workers, events to in-app notifications, event streams.
+
+The sinks are small asyncio servers in a process of their own; workers, web server and sinks share the machine's
+cores. SQLite, but for one pair of workers on Postgres.
+"""
+
+import asyncio
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+from flask import Flask
+from sqlalchemy import func, insert, select, update
+
+from common import clock, ids
+from common.db import db, reading, transaction, upgrade
+from common.messaging import new_event
+from common.messaging.handling import handle_batch
+from notification.handlers import HANDLERS
+from notification.models import Channel, Delivery, DeliveryState, Language, Notification
+from tests.bench.figures import Figure, percentile
+from tests.support.eventually import eventually
+from tests.support.notifications import a_customer, sample, tell
+from tests.support.postgres import PostgresServer
+from tests.support.services import bearer, make_app
+
+MESSAGES = 3000
+READERS = 500
+EVENTS = 400
+EVENTS_PER_S = 100
+
+
+def run() -> list[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        return [*_rates(Path(folder)), *_latencies(Path(folder)), *_streams(Path(folder))]
+
+
+def _rates(folder: Path) -> list[Figure]:
+    found = []
+    with _sinks(folder) as (smtp, web):
+        for channel, environment in (
+            (
+                Channel.EMAIL,
+                {"NOTIFICATION_SMTP_HOST": f"127.0.0.1:{smtp}", "NOTIFICATION_SMTP_SECURITY": "none"},
+            ),
+            (
+                Channel.SMS,
+                {
+                    "NOTIFICATION_SMS_PROVIDERS": "http",
+                    "NOTIFICATION_SMS_HTTP_URL": f"http://127.0.0.1:{web}/",
+                },
+            ),
+        ):
+            url = f"sqlite:///{folder / channel.value}.sqlite3"
+            rate = _rate(folder, url, channel, environment)
+            found.append(Figure(f"{channel.value} a second, 2 workers, SQLite", rate, "/s", (">=", 500)))
+            with PostgresServer() as server:
+                rate = _rate(folder, server.create_database("bench"), channel, environment)
+            found.append(Figure(f"{channel.value} a second, 2 workers, Postgres", rate, "/s", (">=", 500)))
+    return found
+
+
+def _rate(folder: Path, url: str, channel: Channel, environment: dict[str, str]) -> float:
+    app = make_app("notification", url, folder)
+    with app.app_context():
+        upgrade()
+        user_id = a_customer()
+        with transaction() as session:
+            session.execute(update(Delivery).values(state=DeliveryState.SENT))
+        with _worker(app, environment), _worker(app, environment):
+            _queue(user_id, channel, 50)
+            eventually(lambda: _open() == 0, within=60, every=0.05)
+            _queue(user_id, channel, MESSAGES)
+            began = time.perf_counter()
+            eventually(lambda: _open() == 0, within=120, every=0.02)
+            taken = time.perf_counter() - began
+        db.engine.dispose()
+    return MESSAGES / taken
+
+
+def _queue(user_id: str, channel: Channel, count: int) -> None:
+    now = clock.now()
+    address = "nimali@example.lk" if channel is Channel.EMAIL else "+94771234567"
+    data = {**sample("service.activated", user_id), "name": "Nimali Perera"}
+    row = {
+        "user_id": user_id, "event_type": "service.activated", "channel": channel, "target": "", "address": address,
+        "language": Language.ENGLISH, "data": data, "correlation_id": "bench", "state": DeliveryState.CREATED,
+        "attempts": 0, "due_at": now, "created_at": now, "updated_at": now,
+    }  # fmt: skip
+    with transaction() as session:
+        session.execute(
+            insert(Delivery), [row | {"id": ids.new_id(), "event_id": ids.new_id()} for _ in range(count)]
+        )
+
+
+def _open() -> int:
+    with reading() as session:
+        waiting = select(func.count()).select_from(Delivery).where(Delivery.state != DeliveryState.SENT)
+        return session.scalar(waiting) or 0
+
+
+@contextmanager
+def _worker(app: Flask, environment: dict[str, str]) -> Iterator[None]:
+    """A process that does nothing but send."""
+    url = app.extensions["sricare_settings"].database_url
+    values = {
+        "NOTIFICATION_DATABASE_URL": url,
+        "RABBITMQ_URL": "amqp://127.0.0.1:1/",
+        "JWKS_URL": "http://127.0.0.1:9/",
+    }
+    command = [sys.executable, "-m", "tests.bench.notification", "send"]
+    process = subprocess.Popen(command, env=os.environ | values | environment | {"LOG_LEVEL": "ERROR"})
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def send() -> None:
+    """The worker's sending jobs, polling a little faster than they would without being rung."""
+    from notification.app import create_app
+    from notification.worker import senders
+
+    app = create_app()
+
+    def work(sender: object) -> None:
+        with app.app_context():
+            while True:
+                if not sender.run():  # type: ignore[attr-defined]
+                    time.sleep(0.05)
+
+    for sender in senders(app.extensions["sricare_settings"]):
+        threading.Thread(target=work, args=(sender,), daemon=True).start()
+    threading.Event().wait()
+
+
+@contextmanager
+def _sinks(folder: Path) -> Iterator[tuple[int, int]]:
+    command = [sys.executable, "-m", "tests.bench.notification", "sinks"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        smtp, web = map(int, process.stdout.readline().split())
+        yield smtp, web
+    finally:
+        process.terminate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+async def serve_sinks() -> None:
+    """An SMTP and an HTTP server that take everything."""
+
+    async def smtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 sink\r\n")
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while line := (await reader.readline()).upper():
+                if line.startswith(b"DATA"):
+                    writer.write(b"354 go on\r\n")
+                    await reader.readuntil(b"\r\n.\r\n")
+                writer.write(b"221 bye\r\n" if line.startswith(b"QUIT") else b"250 OK\r\n")
+        writer.close()
+
+    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                await reader.readexactly(length)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    servers = [await asyncio.start_server(each, "127.0.0.1", 0, limit=1 << 20) for each in (smtp, web)]
+    print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
+    await asyncio.gather(*(server.serve_forever() for server in servers))
+
+
+def _latencies(folder: Path) -> list[Figure]:
+    """Handling of one event after another at a rate, each with inbox row, notification and deliveries committed."""
+    app = make_app("notification", f"sqlite:///{folder / 'events'}.sqlite3", folder)
+    times = []
+    with app.app_context():
+        upgrade()
+        users = [a_customer() for _ in range(20)]
+        bodies = [
+            [
+                new_event("invoice.paid", subject=user, data=sample("invoice.paid", user)).body.encode()
+                for user in pair
+            ]
+            for pair in ((users[n % 20], users[(n + 1) % 20]) for n in range(EVENTS // 2))
+        ]
+        began = time.perf_counter()
+        for n, pair in enumerate(bodies):
+            due = began + 2 * n / EVENTS_PER_S
+            time.sleep(max(0.0, due - time.perf_counter()))
+            assert handle_batch("notification.inbox", HANDLERS, pair) == 2
+            times += [(time.perf_counter() - due) * 1000] * 2
+        with reading() as session:
+            told = session.scalar(select(func.count()).where(Notification.event_type == "invoice.paid"))
+        assert told == EVENTS
+        db.engine.dispose()
+    return [
+        Figure("event to stored in-app notification at 100/s, p50", percentile(times, 0.5), "ms"),
+        Figure(
+            "event to stored in-app notification at 100/s, p99", percentile(times, 0.99), "ms", ("<=", 60)
+        ),
+    ]
+
+
+def _streams(folder: Path) -> list[Figure]:
+    from tests.support.stream import event_streams
+
+    app = make_app("notification", f"sqlite:///{folder / 'streams'}.sqlite3", folder)
+    with app.app_context():
+        upgrade()
+        users = [a_customer() for _ in range(READERS // 5)]
+        with event_streams(app, folder, workers=2) as (url, pid):
+            before = _memory(pid)
+            streams = [_follow(url, user_id) for user_id in users for _ in range(5)]
+            open_ones = [stream for stream in streams if stream is not None]
+            grown = _memory(pid) - before
+            began = time.perf_counter()
+            for user_id in users:
+                tell("invoice.paid", user_id)
+            reached = sum(_next_event(stream) for stream in open_ones)
+            taken = time.perf_counter() - began
+            for stream in open_ones:
+                stream.close()
+        db.engine.dispose()
+    return [
+        Figure("event stream readers of 500 that were told", reached, "", (">=", READERS)),
+        Figure("memory of 500 readers", grown / 1e6, "MB", ("<=", 50)),
+        Figure("all of them told after", taken, "s"),
+    ]
+
+
+def _memory(pid: int) -> int:
+    process = psutil.Process(pid)
+    return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)])
+
+
+def _follow(url: str, user_id: str) -> socket.socket | None:
+    host, port = url.removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=20)
+    connection.request("GET", "/api/notifications/stream", headers=bearer(user_id))
+    sock = connection.sock
+    answer = connection.getresponse()
+    duplicate = sock.dup() if answer.status == 200 else None
+    answer.close()
+    connection.close()
+    sock.close()
+    return duplicate
+
+
+def _next_event(stream: socket.socket) -> bool:
+    got = b""
+    with suppress(OSError):
+        while b"event: notification" not in got:
+            more = stream.recv(4096)
+            if not more:
+                return False
+            got += more
+    return b"event: notification" in got
+
+
+if __name__ == "__main__":
+    role = sys.argv[1] if len(sys.argv) > 1 else ""
+    if role == "send":
+        send()
+    elif role == "sinks":
+        asyncio.run(serve_sinks())
+    else:
+        for figure in run():
+            print(figure)

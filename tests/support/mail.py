@@ -1,0 +1,79 @@
+"""A real SMTP server on a loopback port that keeps what it gets."""
+
+import email
+import email.policy
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.message import EmailMessage
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import Envelope
+
+
+class TlsController(Controller):
+    """Its start-up probe speaks TLS as a client does."""
+
+    def _trigger_server(self) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with (
+            socket.create_connection((self.hostname, self.port), 2.0) as plain,
+            context.wrap_socket(plain) as probe,
+        ):
+            probe.recv(1024)
+
+
+class Mailbox:
+    """What the server got; `answer` is what it says to a message or a recipient instead of taking it."""
+
+    def __init__(self) -> None:
+        self.messages: list[EmailMessage] = []
+        self.connections = 0
+        self.answer: dict[str, str] = {}
+
+    async def handle_EHLO(
+        self, _server: Any, session: Any, _envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        if session.host_name is None:
+            self.connections += 1
+        session.host_name = hostname
+        return responses
+
+    async def handle_RCPT(
+        self, _server: Any, _session: Any, envelope: Envelope, address: str, _options: Any
+    ) -> str:
+        if "RCPT" in self.answer:
+            return self.answer["RCPT"]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:
+        if "DATA" in self.answer:
+            return self.answer["DATA"]
+        content = envelope.content
+        assert isinstance(content, bytes)
+        message = email.message_from_bytes(content, policy=email.policy.default)
+        assert isinstance(message, EmailMessage)
+        self.messages.append(message)
+        return "250 OK"
+
+
+@contextmanager
+def serving(mailbox: Mailbox, **options: Any) -> Iterator[int]:
+    kind = TlsController if "ssl_context" in options else Controller
+    controller = kind(mailbox, hostname="127.0.0.1", port=_free_port(), **options)
+    controller.start()
+    try:
+        yield controller.port
+    finally:
+        controller.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
