@@ -56,11 +56,16 @@ def exchanges() -> list[str]:
 def queues() -> Iterator[Queue]:
     """The queues of all services with their retry and dead queues."""
     for name in contracts.queues():
-        yield Queue(name, _quorum() | _dead_lettering(dead_queue(name)))
+        yield main_queue(name)
         for delay, milliseconds in RETRY_DELAYS:
             arguments = _quorum() | _dead_lettering(name) | {"x-message-ttl": milliseconds}
             yield Queue(f"{name}.retry.{delay}", arguments)
         yield Queue(dead_queue(name), _quorum())
+
+
+def main_queue(name: str) -> Queue:
+    """A queue that services consume."""
+    return Queue(name, _quorum() | _dead_lettering(dead_queue(name)))
 
 
 def bindings() -> Iterator[tuple[str, str, str]]:
