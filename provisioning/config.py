@@ -18,6 +18,9 @@ class Settings(CommonSettings):
     unpaid_order_life_s: int = Field(
         default=24 * 3600, ge=60, description="an order unpaid for so many seconds expires"
     )
+    quarantine_days: int = Field(
+        default=180, ge=0, le=3660, description="for how long a number that was given back is given to nobody"
+    )
     catalogue_ttl_s: float = Field(
         default=5.0, gt=0, le=3600, description="for how long the public catalogue is kept in the cache"
     )
@@ -111,7 +114,7 @@ class Settings(CommonSettings):
     @field_validator("element_lease_s")
     @classmethod
     def _outlasts_calls(cls, lease: int, info: ValidationInfo) -> int:
-        if lease < 4 * info.data.get("element_timeout_s", 0):
+        if info.data.get("element_driver") == "http" and lease < 4 * info.data.get("element_timeout_s", 0):
             raise ValueError("must be at least four times PROVISIONING_ELEMENT_TIMEOUT_S")
         return lease
 

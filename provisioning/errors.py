@@ -29,6 +29,10 @@ class ServiceNotRenewable(Conflict):
     code, title = "service_not_renewable", "This service does not renew"
 
 
+class ItemNotAvailable(Conflict):
+    code, title = "item_not_available", "The item cannot be had in its state"
+
+
 class OfferingCodeTaken(Conflict):
     code, title = "offering_code_taken", "Another offering has this code"
 
@@ -63,6 +67,7 @@ ERRORS: tuple[type[AppError], ...] = (
     AccountBarred,
     AlreadyActive,
     ExcludedByService,
+    ItemNotAvailable,
     KycRequired,
     OfferingCodeTaken,
     OfferingNotEditable,

@@ -100,13 +100,14 @@ class CommandRunner:
             if free <= 0:
                 return LONGEST_WAIT_S
             with reading() as session:
-                due, pace = queries.due_commands(
+                due, calls, pace = queries.due_commands(
                     session, self._element, self._rules, self._threads + len(self._busy)
                 )
             idle = [command_id for command_id in due if command_id not in self._busy]
             if idle and pace:
                 return min(pace.total_seconds(), LONGEST_WAIT_S)
-            for command_id in idle[:free]:
+            unclaimed = len(due) - len(idle)
+            for command_id in idle[: max(0, min(free, calls - unclaimed))]:
                 self._busy.add(command_id)
                 self._pool.submit(self._work, command_id)
             return LOOK_AGAIN_S if self._busy else None

@@ -24,6 +24,9 @@ from provisioning.models import (
     OrderState,
     Service,
     ServiceState,
+    StockItem,
+    StockKind,
+    StockState,
 )
 
 _EARLIER = aliased(Command)
@@ -124,6 +127,23 @@ def services_to_audit(session: Session, after: str, since: datetime, limit: int)
     return list(session.scalars(wanted.order_by(Service.id).limit(limit)))
 
 
+def list_stock(
+    session: Session, kind: StockKind, *, state: StockState | None, value: str | None, query: PageQuery
+) -> Page[StockItem]:
+    """Items of a pool that are in a state now, or the one of a value."""
+    wanted = select(StockItem).where(StockItem.kind == kind)
+    if value is not None:
+        wanted = wanted.where(StockItem.value == value)
+    if state is not None:
+        waits = StockItem.state.in_((StockState.RESERVED, StockState.QUARANTINED))
+        over = and_(waits, StockItem.until <= clock.now())
+        if state is StockState.AVAILABLE:
+            wanted = wanted.where(or_(StockItem.state == state, over))
+        else:
+            wanted = wanted.where(StockItem.state == state, or_(~waits, StockItem.until > clock.now()))
+    return fetch_page(session, wanted, StockItem.id, query)
+
+
 def list_acts(session: Session, query: PageQuery) -> Page[AdminAct]:
     return fetch_page(session, select(AdminAct), AdminAct.id, query)
 
@@ -179,12 +199,13 @@ def get_service(session: Session, service_id: str, user_id: str) -> Service:
 
 def due_commands(
     session: Session, element: Element, rules: CallRules, limit: int
-) -> tuple[list[str], timedelta]:
-    """Ids of an element's commands to be carried out now, longest due first, never two of one service; and how long
-    the element's pace makes the next one wait. None while the element is held or its circuit is open."""
+) -> tuple[list[str], int, timedelta]:
+    """Ids of an element's commands to be carried out now, longest due first, never two of one service; how many of them
+    its pace lets through at this moment, and how long it makes the next one wait. None while the element is held or
+    its circuit is open."""
     known = session.get_one(NetworkElement, element)
     if known.closed_to_calls:
-        return [], timedelta()
+        return [], 0, timedelta()
     earlier = (
         select(_EARLIER.id)
         .where(
@@ -200,7 +221,7 @@ def due_commands(
         .where(Command.state == _PENDING, Command.due_at <= clock.now(), Service.element == element)
     )
     found = session.scalars(due.where(~earlier).order_by(Command.due_at, Command.id).limit(limit))
-    return list(found), known.wait(rules)
+    return list(found), known.calls_now(rules), known.wait(rules)
 
 
 def overdue_commands(session: Session, before: datetime, limit: int) -> list[str]:

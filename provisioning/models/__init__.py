@@ -7,6 +7,7 @@ from provisioning.models.audit import AdminAct
 from provisioning.models.base import Base, Category, Element, WrongState
 from provisioning.models.catalogue import Offering, OfferingState
 from provisioning.models.customers import Customer
+from provisioning.models.inventory import StockFault, StockImport, StockItem, StockKind, StockState
 from provisioning.models.network import (
     Action,
     CallRules,
@@ -19,6 +20,7 @@ from provisioning.models.network import (
 )
 from provisioning.models.orders import Order, OrderChange, OrderState
 from provisioning.models.services import Service, ServiceState
+from provisioning.models.usage import Usage
 
 __all__ = [
     "Action",
@@ -41,5 +43,11 @@ __all__ = [
     "ServiceState",
     "SimulatedAnswer",
     "SimulatedService",
+    "StockFault",
+    "StockImport",
+    "StockItem",
+    "StockKind",
+    "StockState",
+    "Usage",
     "WrongState",
 ]

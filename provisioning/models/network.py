@@ -1,5 +1,6 @@
 """What network elements are told, and what is known of them."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -151,6 +152,13 @@ class NetworkElement(Base):
         if self.next_at is None:
             return timedelta()
         return max(timedelta(), self.next_at - (rules.burst - 1) * rules.interval - clock.now())
+
+    def calls_now(self, rules: CallRules) -> int:
+        """How many calls the pace lets through at this moment."""
+        if self.next_at is None:
+            return rules.burst
+        ahead = max(timedelta(), self.next_at - clock.now())
+        return max(0, rules.burst - math.ceil(ahead / rules.interval))
 
     def admit(self, rules: CallRules) -> bool:
         """Whether a call may be made now; it is counted then."""

@@ -288,7 +288,8 @@ def test_production_must_say_how_elements_are_reached() -> None:
 
 
 def test_a_lease_that_calls_may_outlast_is_refused() -> None:
-    short = ENV | {"SRICARE_ENV": "development", "PROVISIONING_ELEMENT_TIMEOUT_S": "10"}
+    http = {"PROVISIONING_ELEMENT_DRIVER": "http", "PROVISIONING_ELEMENT_URLS": URLS}
+    short = ENV | http | {"PROVISIONING_ELEMENT_TIMEOUT_S": "10"}
     with pytest.raises(SettingsError, match="PROVISIONING_ELEMENT_LEASE_S"):
         Settings.from_env(short)
 
@@ -297,7 +298,7 @@ def test_due_commands_of_a_held_element_wait(shopper: Shopper, network: Network)
     order = shopper.buy("sms-100")
     with transaction() as session:
         session.get_one(NetworkElement, Element.CHARGING).held = True
-        assert queries.due_commands(session, Element.CHARGING, RULES, 5) == ([], timedelta())
+        assert queries.due_commands(session, Element.CHARGING, RULES, 5) == ([], 0, timedelta())
     assert network.carry_out_all() == 0
     with transaction() as session:
         session.get_one(NetworkElement, Element.CHARGING).held = False

@@ -1,8 +1,8 @@
-"""Requests and responses of provisioning."""
+"""The catalogue, orders and services."""
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, field_validator, model_validator
 
@@ -13,11 +13,9 @@ from common.ids import UUID_PATTERN
 from common.money import MAX_MINOR, Currency, Money
 from common.schemas import Body
 from provisioning.models import (
-    AdminAct,
     Category,
     Element,
     Offering,
-    OfferingState,
     Order,
     OrderChange,
     OrderState,
@@ -28,18 +26,18 @@ from provisioning.models import (
 LATEST_START = timedelta(days=90)
 
 
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
     if any(ord(char) < 32 or ord(char) == 127 for char in value):
         raise ValueError("must not contain control characters")
     return value
 
 
 Code = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64, examples=["data-5gb"])]
-Text = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_printable)]
+Text = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(printable)]
 CharacteristicName = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40, examples=["ring_tone"])
 ]
-CharacteristicValue = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+CharacteristicValue = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(printable)]
 Characteristics = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=40)], CharacteristicValue],
     Field(max_length=20, examples=[{"ring_tone": "baila-beat"}]),
@@ -131,82 +129,12 @@ class OfferingOut(BaseModel):
         )
 
 
-class AdminOfferingOut(OfferingOut):
-    state: OfferingState
-    stackable: bool
-    element: Element
-    requires: list[str]
-    excludes: list[str]
-    created_at: datetime
-    updated_at: datetime
-
-    @classmethod
-    def of(cls, offering: Offering) -> Self:
-        return cls(
-            **OfferingOut.of(offering).model_dump(),
-            state=offering.state,
-            stackable=offering.stackable,
-            element=offering.element,
-            requires=offering.requires,
-            excludes=offering.excludes,
-            created_at=offering.created_at,
-            updated_at=offering.updated_at,
-        )
-
-
-class AdminOfferingsQuery(PageQuery):
-    state: OfferingState | None = None
-
-
-class ElementOut(BaseModel):
-    """A network element as it is called now."""
-
-    element: Element
-    held: bool
-    circuit: Literal["closed", "open", "half_open"]
-    failures: int = Field(description="in a row")
-    open_until: datetime | None
-    answered_at: datetime | None
-    failed_at: datetime | None
-    failure: str | None
-    pending: int = Field(description="commands that wait, or are under way")
-    refused: int = Field(description="commands that it refused within the last day")
-
-
-class ElementsOut(BaseModel):
-    items: list[ElementOut]
-
-
-class HoldIn(Body):
-    held: bool
-
-
-class AdminActOut(BaseModel):
-    id: str
-    actor_id: str
-    action: str
-    target: str
-    user_id: str | None
-    detail: dict[str, Any]
-    ip: str
-    at: datetime
-
-    @classmethod
-    def of(cls, act: AdminAct) -> Self:
-        return cls.model_validate(act, from_attributes=True)
-
-
 class OfferingsQuery(PageQuery):
     category: Category | None = None
 
 
 class OrdersQuery(PageQuery):
     state: OrderState | None = None
-
-
-class AdminOrdersQuery(OrdersQuery):
-    user_id: str | None = Field(default=None, pattern=f"^{UUID_PATTERN}$")
-    number: str | None = Field(default=None, max_length=20, description="the order's human number")
 
 
 class ServicesQuery(PageQuery):
@@ -274,15 +202,7 @@ class OrderOut(BaseModel):
 
     @classmethod
     def of(cls, order: Order) -> Self:
-        return cls(**_order_fields(order))
-
-
-class AdminOrderOut(OrderOut):
-    user_id: str
-
-    @classmethod
-    def of(cls, order: Order) -> Self:
-        return cls(**_order_fields(order), user_id=order.user_id)
+        return cls(**order_fields(order))
 
 
 class OrderChangeOut(BaseModel):
@@ -302,7 +222,7 @@ class OrderDetailOut(OrderOut):
 
     @classmethod
     def of(cls, order: Order) -> Self:
-        return cls(**_order_fields(order), history=[OrderChangeOut.of(change) for change in order.history])
+        return cls(**order_fields(order), history=[OrderChangeOut.of(change) for change in order.history])
 
 
 class UsedAllowance(BaseModel):
@@ -351,7 +271,7 @@ def _offering(bought: Order | Service) -> OrderedOffering:
     )
 
 
-def _order_fields(order: Order) -> dict[str, Any]:
+def order_fields(order: Order) -> dict[str, Any]:
     return {
         "id": order.id,
         "number": order.number,

@@ -1,0 +1,146 @@
+"""Stock and usage: what staff and the network's own systems hand in."""
+
+from datetime import timedelta
+
+from flask import Response, current_app
+
+from common.db import reading, rerun_lost_race, transaction
+from common.errors import NotFound
+from common.web import operation, reply, reply_page, work_id
+from provisioning import queries
+from provisioning.config import Settings
+from provisioning.errors import ItemNotAvailable
+from provisioning.models import StockKind
+from provisioning.routes.admin import actor
+from provisioning.routes.blueprint import routes
+from provisioning.schemas import (
+    ImportIn,
+    ImportOut,
+    ReservationIn,
+    StockItemOut,
+    StockQuery,
+    SubscriberIn,
+    UsageBatchIn,
+    UsageBatchOut,
+)
+from provisioning.use_cases import inventory
+from provisioning.use_cases.usage import record_usage
+
+POOLS = {"msisdns": StockKind.MSISDN, "sims": StockKind.SIM}
+
+
+def pool(name: str) -> StockKind:
+    if name not in POOLS:
+        raise NotFound()
+    return POOLS[name]
+
+
+@routes.get("/admin/inventory/<name>")
+@operation(
+    "Items of a pool (`msisdns` or `sims`)",
+    query=StockQuery,
+    returns={200: StockItemOut},
+    roles=("agent", "admin"),
+    raises=(NotFound,),
+    page=True,
+)
+def list_stock(name: str, query: StockQuery) -> Response:
+    with reading() as session:
+        found = queries.list_stock(session, pool(name), state=query.state, value=query.value, query=query)
+        return reply_page(found, StockItemOut)
+
+
+@routes.post("/admin/inventory/<name>/import")
+@operation(
+    "Take a delivery as CSV; faulty lines are reported, the others taken; safe to repeat",
+    body=ImportIn,
+    returns={201: ImportOut},
+    roles=("admin",),
+    raises=(NotFound,),
+)
+def post_import(name: str, body: ImportIn) -> Response:
+    kind = pool(name)
+
+    @rerun_lost_race
+    def take() -> Response:
+        with transaction() as session:
+            delivery, faults = inventory.import_stock(
+                session, kind=kind, import_id=work_id(), text=body.csv, actor=actor()
+            )
+            return reply(ImportOut.of(delivery, faults), 201)
+
+    return take()
+
+
+@routes.post("/admin/inventory/<name>/<id:item_id>/reserve")
+@operation(
+    "Reserve an item for a customer for some minutes",
+    body=ReservationIn,
+    returns={200: StockItemOut},
+    roles=("agent", "admin"),
+    raises=(ItemNotAvailable,),
+)
+def post_reserve(name: str, item_id: str, body: ReservationIn) -> Response:
+    with transaction() as session:
+        item = inventory.reserve_item(
+            session,
+            kind=pool(name),
+            item_id=item_id,
+            user_id=body.user_id,
+            time=timedelta(minutes=body.minutes),
+            actor=actor(),
+        )
+        return reply(StockItemOut.of(item))
+
+
+@routes.post("/admin/inventory/<name>/<id:item_id>/assign")
+@operation(
+    "Assign an item to a customer",
+    body=SubscriberIn,
+    returns={200: StockItemOut},
+    roles=("agent", "admin"),
+    raises=(ItemNotAvailable,),
+)
+def post_assign(name: str, item_id: str, body: SubscriberIn) -> Response:
+    with transaction() as session:
+        item = inventory.assign_item(
+            session, kind=pool(name), item_id=item_id, user_id=body.user_id, actor=actor()
+        )
+        return reply(StockItemOut.of(item))
+
+
+@routes.post("/admin/inventory/<name>/<id:item_id>/release")
+@operation(
+    "Give an item back: a reserved one at once, an assigned one into quarantine",
+    returns={200: StockItemOut},
+    roles=("agent", "admin"),
+    raises=(ItemNotAvailable,),
+)
+def post_release(name: str, item_id: str) -> Response:
+    settings: Settings = current_app.extensions["sricare_settings"]
+    with transaction() as session:
+        item = inventory.release_item(
+            session,
+            kind=pool(name),
+            item_id=item_id,
+            quarantine=timedelta(days=settings.quarantine_days),
+            actor=actor(),
+        )
+        return reply(StockItemOut.of(item))
+
+
+@routes.post("/admin/usage-records")
+@operation(
+    "Draw usage from allowances; a record's id counts once",
+    body=UsageBatchIn,
+    returns={200: UsageBatchOut},
+    roles=("admin",),
+)
+def post_usage_records(body: UsageBatchIn) -> Response:
+    @rerun_lost_race
+    def draw() -> Response:
+        with transaction() as session:
+            taken, known = record_usage(session, body.records)
+            return reply(UsageBatchOut(accepted=taken, known=known))
+
+    return draw()

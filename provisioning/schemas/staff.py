@@ -1,0 +1,200 @@
+"""What staff and the network's own systems send and get."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, field_validator
+
+from common.db import PageQuery
+from common.ids import UUID_PATTERN
+from common.schemas import Body
+from provisioning.models import (
+    AdminAct,
+    Element,
+    Offering,
+    OfferingState,
+    Order,
+    StockFault,
+    StockImport,
+    StockItem,
+    StockKind,
+    StockState,
+)
+from provisioning.schemas.sales import OfferingOut, OrderOut, OrdersQuery, order_fields, printable
+
+
+class AdminOfferingOut(OfferingOut):
+    state: OfferingState
+    stackable: bool
+    element: Element
+    requires: list[str]
+    excludes: list[str]
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, offering: Offering) -> Self:
+        return cls(
+            **OfferingOut.of(offering).model_dump(),
+            state=offering.state,
+            stackable=offering.stackable,
+            element=offering.element,
+            requires=offering.requires,
+            excludes=offering.excludes,
+            created_at=offering.created_at,
+            updated_at=offering.updated_at,
+        )
+
+
+class AdminOfferingsQuery(PageQuery):
+    state: OfferingState | None = None
+
+
+class ElementOut(BaseModel):
+    """A network element as it is called now."""
+
+    element: Element
+    held: bool
+    circuit: Literal["closed", "open", "half_open"]
+    failures: int = Field(description="in a row")
+    open_until: datetime | None
+    answered_at: datetime | None
+    failed_at: datetime | None
+    failure: str | None
+    pending: int = Field(description="commands that wait, or are under way")
+    refused: int = Field(description="commands that it refused within the last day")
+
+
+class ElementsOut(BaseModel):
+    items: list[ElementOut]
+
+
+class HoldIn(Body):
+    held: bool
+
+
+class AdminActOut(BaseModel):
+    id: str
+    actor_id: str
+    action: str
+    target: str
+    user_id: str | None
+    detail: dict[str, Any]
+    ip: str
+    at: datetime
+
+    @classmethod
+    def of(cls, act: AdminAct) -> Self:
+        return cls.model_validate(act, from_attributes=True)
+
+
+class AdminOrdersQuery(OrdersQuery):
+    user_id: str | None = Field(default=None, pattern=f"^{UUID_PATTERN}$")
+    number: str | None = Field(default=None, max_length=20, description="the order's human number")
+
+
+class AdminOrderOut(OrderOut):
+    user_id: str
+
+    @classmethod
+    def of(cls, order: Order) -> Self:
+        return cls(**order_fields(order), user_id=order.user_id)
+
+
+UserId = Annotated[str, Field(pattern=f"^{UUID_PATTERN}$")]
+
+
+class StockQuery(PageQuery):
+    state: StockState | None = None
+    value: str | None = Field(
+        default=None, max_length=22, description="one number or ICCID, digits without the plus"
+    )
+
+    @field_validator("value")
+    @classmethod
+    def _plus(cls, value: str | None) -> str | None:
+        """A plus in a query string is a blank; a number is found with or without it."""
+        if value is None:
+            return None
+        digits = value.strip().removeprefix("+")
+        return digits if digits.startswith("89") and len(digits) >= 18 else f"+{digits}"
+
+
+class ImportIn(Body):
+    csv: str = Field(min_length=1, max_length=1_000_000, description="a value per line, in the first column")
+
+
+class LineFault(BaseModel):
+    line: int
+    value: str
+    message: str
+
+
+class ImportOut(BaseModel):
+    """`errors` are the first hundred of the `faulty` lines."""
+
+    id: str
+    kind: StockKind
+    lines: int
+    added: int
+    known: int
+    faulty: int
+    errors: list[LineFault]
+
+    @classmethod
+    def of(cls, delivery: StockImport, faults: list[StockFault]) -> Self:
+        return cls(
+            id=delivery.id,
+            kind=delivery.kind,
+            lines=delivery.lines,
+            added=delivery.added,
+            known=delivery.known,
+            faulty=delivery.faulty,
+            errors=[LineFault(line=one.line, value=one.value, message=one.message) for one in faults[:100]],
+        )
+
+
+class SubscriberIn(Body):
+    user_id: UserId
+
+
+class ReservationIn(SubscriberIn):
+    minutes: int = Field(default=30, ge=1, le=7 * 24 * 60)
+
+
+class StockItemOut(BaseModel):
+    id: str
+    kind: StockKind
+    value: str
+    state: StockState
+    user_id: str | None
+    until: datetime | None = Field(description="when a reservation or a quarantine is over")
+
+    @classmethod
+    def of(cls, item: StockItem) -> Self:
+        free = item.state_now is StockState.AVAILABLE
+        return cls(
+            id=item.id,
+            kind=item.kind,
+            value=item.value,
+            state=item.state_now,
+            user_id=None if free else item.user_id,
+            until=None if free else item.until,
+        )
+
+
+class UsageIn(Body):
+    id: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(printable)]
+    user_id: UserId
+    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40, examples=["data_mb"])]
+    amount: int = Field(gt=0, le=10**9)
+    used_at: AwareDatetime
+
+
+class UsageBatchIn(Body):
+    records: list[UsageIn] = Field(min_length=1, max_length=500)
+
+
+class UsageBatchOut(BaseModel):
+    accepted: int
+    known: int = Field(description="of these the ids had come before; they changed nothing")

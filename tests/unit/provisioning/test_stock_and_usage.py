@@ -1,0 +1,160 @@
+"""Pools of numbers and SIM cards, and allowances drawn down by use."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from common import clock, ids
+from tests.support.provisioning import Network, Shopper
+from tests.support.services import bearer
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+INVENTORY = "/api/provisioning/admin/inventory"
+USAGE = "/api/provisioning/admin/usage-records"
+
+
+@pytest.fixture
+def admin() -> dict[str, str]:
+    return bearer(None, "admin")
+
+
+def deliver_numbers(client: FlaskClient, admin: dict[str, str], *numbers: str) -> Any:
+    csv = "\n".join(["msisdn,batch", *(f"{number},7" for number in numbers)])
+    return client.post(f"{INVENTORY}/msisdns/import", json={"csv": csv}, headers=admin)
+
+
+def items(client: FlaskClient, headers: dict[str, str], **query: str) -> list[dict[str, Any]]:
+    found = client.get(f"{INVENTORY}/msisdns", query_string=query, headers=headers)
+    assert found.status_code == 200, found.text
+    listed: list[dict[str, Any]] = found.json["items"]
+    return listed
+
+
+def test_a_delivery_is_taken_but_for_its_faulty_lines_and_may_be_read_again(
+    client: FlaskClient, admin: dict[str, str]
+) -> None:
+    numbers = ("+94771000100", "0771000101", "+94771000102", "", "+94771000100", "=CMD()")
+    first = deliver_numbers(client, admin, *numbers)
+    assert first.status_code == 201, first.text
+    counted = ("lines", "added", "known", "faulty")
+    assert [first.json[name] for name in counted] == [5, 2, 1, 2]
+    assert [(e["line"], e["value"]) for e in first.json["errors"]] == [(3, "0771000101"), (7, "=CMD()")]
+    again = deliver_numbers(client, admin, *numbers)
+    assert [again.json[name] for name in counted] == [5, 0, 3, 2]
+    assert {item["value"] for item in items(client, admin, state="available")} == {
+        "+94771000100",
+        "+94771000102",
+    }
+    assert len(items(client, admin, value="94771000102")) == 1
+
+
+def test_sims_are_iccids_and_a_pool_that_is_not_there_is_unknown(
+    client: FlaskClient, admin: dict[str, str]
+) -> None:
+    sims = {"csv": "iccid\n8994012345678901234\n1234\n"}
+    taken = client.post(f"{INVENTORY}/sims/import", json=sims, headers=admin).json
+    assert (taken["kind"], taken["added"], taken["faulty"]) == ("sim", 1, 1)
+    assert client.get(f"{INVENTORY}/sims?value=8994012345678901234", headers=admin).json["items"]
+    assert client.get(f"{INVENTORY}/phones", headers=admin).status_code == 404
+    assert client.post(f"{INVENTORY}/sims/import", json={"csv": ""}, headers=admin).status_code == 422
+    assert (
+        client.post(f"{INVENTORY}/sims/import", json=sims, headers=bearer(None, "agent")).status_code == 403
+    )
+
+
+def test_a_number_is_reserved_assigned_given_back_and_rests(
+    client: FlaskClient, admin: dict[str, str]
+) -> None:
+    with clock.frozen(NOON):
+        agent = bearer(None, "agent")
+        deliver_numbers(client, bearer(None, "admin"), "+94771000100")
+        (item,) = items(client, agent)
+        path, one, two = f"{INVENTORY}/msisdns/{item['id']}", ids.new_id(), ids.new_id()
+
+        def do(verb: str, user_id: str | None = None) -> tuple[int, str]:
+            body = {"user_id": user_id} if user_id else {}
+            answer = client.post(f"{path}/{verb}", json=body, headers=bearer(None, "agent"))
+            return answer.status_code, answer.json.get("state") or answer.json["code"]
+
+        assert do("reserve", one) == do("reserve", one) == (200, "reserved")
+        assert do("reserve", two) == do("assign", two) == (409, "item_not_available")
+        clock.move(timedelta(minutes=30))
+        assert [i["state"] for i in items(client, bearer(None, "agent"), state="available")] == ["available"]
+        assert do("reserve", two) == (200, "reserved")
+        assert do("assign", two) == do("assign", two) == (200, "assigned")
+        assert do("assign", one) == do("reserve", one) == (409, "item_not_available")
+        assert do("release") == (200, "quarantined")
+        assert do("reserve", two) == do("assign", two) == do("release") == (409, "item_not_available")
+        clock.move(timedelta(days=180))
+        assert do("reserve", one) == (200, "reserved")
+        assert do("release") == (200, "available")
+
+
+def test_one_of_many_who_want_a_number_gets_it(
+    app: Flask, client: FlaskClient, admin: dict[str, str]
+) -> None:
+    deliver_numbers(client, admin, "+94771000100")
+    path = f"{INVENTORY}/msisdns/{items(client, admin)[0]['id']}/reserve"
+
+    def reserve(user_id: str) -> int:
+        return app.test_client().post(path, json={"user_id": user_id}, headers=admin).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(reserve, [ids.new_id() for _ in range(4)])) == [200, 409, 409, 409]
+
+
+def usage(shopper: Shopper, amount: int, **changes: Any) -> dict[str, Any]:
+    record = {"id": ids.new_id(), "user_id": shopper.user_id, "kind": "data_mb", "amount": amount}
+    return record | {"used_at": clock.rfc3339(clock.now())} | changes
+
+
+def test_use_is_drawn_once_from_what_ends_first(
+    client: FlaskClient, shopper: Shopper, network: Network, admin: dict[str, str]
+) -> None:
+    for code in ("data-50gb", "data-1gb"):
+        shopper.buy(code)
+        network.carry_out_all()
+    records = [usage(shopper, 1000), usage(shopper, 100), usage(shopper, 7, kind="sms")]
+    for expected in ({"accepted": 3, "known": 0}, {"accepted": 0, "known": 3}):
+        drawn = client.post(USAGE, json={"records": records}, headers=admin)
+        assert (drawn.status_code, drawn.json) == (200, expected)
+    used = {s["offering"]["code"]: s["allowances"][0]["used"] for s in shopper.services()}
+    assert used == {"data-1gb": 1024, "data-50gb": 76}
+
+
+def test_use_from_before_a_service_draws_nothing_from_it(
+    client: FlaskClient, shopper: Shopper, network: Network, admin: dict[str, str]
+) -> None:
+    earlier = usage(shopper, 5, used_at=clock.rfc3339(clock.now() - timedelta(hours=1)))
+    shopper.buy("data-1gb")
+    network.carry_out_all()
+    client.post(USAGE, json={"records": [earlier]}, headers=admin)
+    assert shopper.services()[0]["allowances"][0]["used"] == 0
+
+
+def test_concurrent_batches_lose_nothing(
+    app: Flask, client: FlaskClient, shopper: Shopper, network: Network, admin: dict[str, str]
+) -> None:
+    shopper.buy("data-50gb")
+    network.carry_out_all()
+    shared = usage(shopper, 10)
+
+    def send(_number: int) -> int:
+        records = [shared, *(usage(shopper, 3) for _ in range(5))]
+        return app.test_client().post(USAGE, json={"records": records}, headers=admin).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(send, range(4))) == [200] * 4
+    assert shopper.services()[0]["allowances"][0]["used"] == 10 + 4 * 5 * 3
+
+
+@pytest.mark.parametrize("wrong", [{"amount": 0}, {"kind": "Data"}, {"used_at": "now"}, {"user_id": "x"}])
+def test_bad_usage_is_refused_and_draws_nothing(
+    client: FlaskClient, shopper: Shopper, admin: dict[str, str], wrong: dict[str, Any]
+) -> None:
+    bad = client.post(USAGE, json={"records": [usage(shopper, 1), usage(shopper, 1) | wrong]}, headers=admin)
+    assert bad.status_code == 422
