@@ -47,7 +47,7 @@ export class Session {
   }
 
   keep(tokens) {
-    this.tokens = { user: this.user, ...tokens };
+    this.tokens = { ...this.tokens, ...tokens };
     sessionStorage.setItem(this.key, JSON.stringify(this.tokens));
   }
 
