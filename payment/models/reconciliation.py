@@ -65,7 +65,7 @@ class SettlementLine(Base):
     """A line of a settlement while it is compared; gone when that is done."""
 
     __tablename__ = "settlement_lines"
-    __table_args__ = (Index("ix_settlement_lines_key", "reconciliation_id", "key"),)
+    __table_args__ = (Index("ix_settlement_lines_same", "reconciliation_id", "key", "kind", "n"),)
 
     reconciliation_id: Mapped[str] = mapped_column(ForeignKey("reconciliations.id"), primary_key=True)
     n: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
