@@ -109,8 +109,10 @@ def _samples() -> dict[str, dict[str, Any]]:
     }
     ticket = {
         "ticket_id": ids.new_id(),
-        "number": "TCK-000042",
+        "number": "TCK-2026-000042",
         "subject": "No signal in Kandy",
+        "category": "network",
+        "priority": "normal",
         "state": "open",
     }
     chat = {
