@@ -129,7 +129,13 @@ class Consumer:
             if target is not None:
                 hand.publish(target, delivery, letters.put_off(delivery.properties, self._story(outcome)))
                 metrics.RETRIED.labels(self.queue, outcome.error).inc()
-                log.info("%s: a message waits in %s (%s)", self.queue, target, outcome.error)
+                log.info(
+                    "%s: a message waits in %s (%s)",
+                    self.queue,
+                    target,
+                    outcome.error,
+                    extra=_about(delivery),
+                )
             else:
                 outcome = Dead("exhausted", outcome.error, outcome.reason, outcome.event_type)
         if isinstance(outcome, Dead):
@@ -138,9 +144,12 @@ class Consumer:
             )
             metrics.DEAD.labels(self.queue, outcome.cause).inc()
             log.error(
-                "%s: a message is dead (%s, %s)", self.queue, outcome.cause, outcome.error,
-                extra={"event_type": outcome.event_type, "message_id": delivery.properties.message_id},
-            )  # fmt: skip
+                "%s: a message is dead (%s, %s)",
+                self.queue,
+                outcome.cause,
+                outcome.error,
+                extra=_about(delivery),
+            )
         hand.acknowledge(1)
 
     def _story(self, outcome: Again | Dead) -> letters.Story:
@@ -171,9 +180,11 @@ class _Hand:
         self._cancelled = True
 
     def check(self) -> None:
-        """Raise when the broker gives us nothing any more (the queue was deleted, or moved)."""
+        """Raise when the broker gives us nothing any more; pika does not as long as the connection stands."""
         if self._cancelled:
-            raise BrokerTrouble("the broker cancelled the consumer")
+            raise BrokerTrouble("the broker cancelled the consumer: the queue was deleted, or moved")
+        if not self._channel.is_open:
+            raise BrokerTrouble("the broker closed the channel")
 
     def suspicion(self, delivery: Delivery) -> Again | None:
         """The first message after a worker died is the one it had in hand: put it off, let the others pass."""
@@ -213,6 +224,10 @@ class _Hand:
         if time.monotonic() - self._pumped_at > _PUMP_EVERY_S:
             self._connection.process_data_events()
             self._pumped_at = time.monotonic()
+
+
+def _about(delivery: Delivery) -> dict[str, str | None]:
+    return {"message_id": delivery.properties.message_id, "event_type": delivery.properties.type}
 
 
 def came_back(delivery: Delivery) -> int:

@@ -124,6 +124,7 @@ class Relay:
                     self._stop.wait(outage.failed(error))
 
     def _relay(self, outage: Outage) -> None:
+        told = False
         self._topology.ensure(outage.began_at, self._stop.is_set)
         publisher = Publisher(self._parameters, self._stop.is_set)
         try:
@@ -136,12 +137,17 @@ class Relay:
                 try:
                     more = self._round(publisher)
                 except SQLAlchemyError as error:
-                    log.warning("relay: the database is not available (%s)", type(error).__name__)
-                    self._held = None
+                    log.log(
+                        logging.DEBUG if told else logging.WARNING,
+                        "relay: the database is not available (%s)",
+                        type(error).__name__,
+                    )
+                    told, self._held = True, None
                     publisher.pump(POLL_S)
                     continue
                 publisher.pump(0 if more or self._rung.is_set() else self._idle_for())
                 outage.over()
+                told = False
         finally:
             self._publisher, self.connected = None, False
             publisher.close()

@@ -11,9 +11,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from common.errors import Conflict, ServiceUnavailable
-from common.messaging import Event, letters, metrics
+from common.messaging import Event, consumer, letters, metrics
 from tests.support.eventually import eventually
-from tests.support.messaging.house import SHORT_RETRIES, THING, UNHEARD, House
+from tests.support.messaging.house import ON_POSTGRES, ON_SQLITE, SHORT_RETRIES, THING, UNHEARD, House
 from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.broker
@@ -128,21 +128,42 @@ def test_a_refusal_of_a_use_case_is_final_and_an_outage_is_not(house: House) -> 
     assert headers[letters.RETRIES] == 0
 
 
-def test_a_database_that_is_away_costs_no_retries(house: House, request: pytest.FixtureRequest) -> None:
-    if not house.app.config["SQLALCHEMY_DATABASE_URI"].startswith("postgresql"):
-        pytest.skip("a SQLite file does not go away")
-    server: PostgresServer = request.getfixturevalue("postgres")
+@ON_POSTGRES
+def test_a_database_that_is_away_costs_no_retries(house: House, postgres: PostgresServer) -> None:
     with house.worker():
         house.emit(1)
         eventually(lambda: house.effects() == [1])
-        admit(server, house, False)
+        admit(postgres, house, False)
         house.send(document(house, data={"n": 2}))
         time.sleep(2)
-        admit(server, house, True)
+        admit(postgres, house, True)
         eventually(lambda: house.effects() == [1, 2], within=30)
         house.emit(3)
         eventually(lambda: house.effects() == [1, 2, 3], within=30)
     assert retried(house) == 0
+
+
+@ON_SQLITE
+def test_a_channel_that_the_broker_closes_is_opened_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker closes the channel over an acknowledgement of what it never delivered."""
+    acknowledge, slips = consumer._Hand.acknowledge, iter([True])
+
+    def slip(self: consumer._Hand, count: int) -> None:
+        if next(slips, False):
+            self._channel.basic_ack(999_999)
+        acknowledge(self, count)
+
+    monkeypatch.setattr(consumer._Hand, "acknowledge", slip)
+    with house.worker() as worker:
+        house.emit(1)
+        eventually(lambda: house.effects() == [1])
+        time.sleep(3 * consumer.POLL_S)
+        house.emit(2)
+        eventually(lambda: house.effects() == [1, 2])
+        eventually(lambda: worker.broker_connected)
+        eventually(lambda: house.peek(house.queue) == [])
 
 
 def admit(server: PostgresServer, house: House, allowed: bool) -> None:

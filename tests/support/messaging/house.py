@@ -31,6 +31,7 @@ from common.settings import Settings
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """For a test whose promise does not depend on the database."""
+ON_POSTGRES = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 SHORT_RETRIES = (("1s", 50), ("10s", 100), ("60s", 150), ("10m", 200))
 THING = "thing.happened"
 UNHEARD = "thing.unheard"
