@@ -7,6 +7,7 @@ Safe to repeat: what is there already stays. Passwords are made at the first sta
 
 import json
 import secrets
+import shlex
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -47,6 +48,7 @@ CUSTOMERS = {
 
 def main() -> None:
     layout = current()
+    layout.home.prepare()
     people = read_people(layout.home) or _make_logins(layout)
     _operate(layout, "provisioning", "seed-catalogue")
     try:
@@ -113,9 +115,14 @@ def _ensure_staff(layout: Layout, person: Person) -> None:
 
 
 def _operate(layout: Layout, service: str, *command: str, answers: str = "") -> None:
-    """Run a command of the operator. Raises `Trouble` with the last thing it said when it fails."""
+    """Run a command of the operator. Raises `Trouble` with the last thing it said when it fails.
+
+    SRICARE_OPERATE says how where the services run in containers:
+    `docker compose exec -T {service}-web flask --app {service}.app`.
+    """
+    elsewhere = layout.variables.get("SRICARE_OPERATE", "").format(service=service)
     done = subprocess.run(
-        flask_command(service, *command),
+        [*shlex.split(elsewhere), *command] if elsewhere else flask_command(service, *command),
         cwd=ROOT,
         env=layout.service_environment(service),
         input=answers,
