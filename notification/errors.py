@@ -23,6 +23,10 @@ class PushNotConfigured(Conflict):
     code, title = "push_not_configured", "Web push is not set up here"
 
 
+class TextNotUsable(ValidationFailed):
+    code, title = "text_not_usable", "This text cannot be sent to anybody"
+
+
 class TooManyStreams(TooManyRequests):
     code, title = "too_many_streams", "Too many event streams are open"
 
@@ -41,6 +45,7 @@ ERRORS: tuple[type[AppError], ...] = (
     TooManyWebhooks,
     TooManyDevices,
     PushNotConfigured,
+    TextNotUsable,
     TooManyStreams,
     StreamsUnavailable,
     DeliveryNotRetryable,

@@ -1,6 +1,7 @@
 """HTTP in: `/api/notifications`, a user's own inbox, choices and addresses; what providers say; staff's views."""
 
 import logging
+from collections.abc import Mapping
 from html import escape
 
 from flask import Blueprint, Response, current_app, request
@@ -12,7 +13,7 @@ from common.identity import identity
 from common.ids import is_id
 from common.web import operation, reply, reply_page
 from common.web.idempotency import work_id
-from notification import callbacks, queries
+from notification import callbacks, queries, rendering, templating
 from notification.config import Settings
 from notification.errors import (
     CategoryMandatory,
@@ -20,11 +21,14 @@ from notification.errors import (
     PushNotConfigured,
     StreamsUnavailable,
     TargetNotAllowed,
+    TextNotUsable,
     TooManyDevices,
     TooManyStreams,
     TooManyWebhooks,
 )
 from notification.gateway.push import VapidKey
+from notification.gateway.sms import sms_size
+from notification.models import Language
 from notification.schemas import (
     AdminDeliveriesQuery,
     AdminDeliveryDetailOut,
@@ -36,8 +40,11 @@ from notification.schemas import (
     NotificationOut,
     PreferencesIn,
     PreferencesOut,
+    PreviewOut,
     PushKeyOut,
     ReadAllOut,
+    TextIn,
+    TextOut,
     UnreadCountOut,
     UnsubscribedOut,
     UnsubscribeQuery,
@@ -46,7 +53,7 @@ from notification.schemas import (
     WebhookOut,
 )
 from notification.streams import Streams
-from notification.use_cases import endpoints, inbox, preferences, sending
+from notification.use_cases import endpoints, inbox, preferences, sending, texts
 
 log = logging.getLogger(__name__)
 routes = Blueprint("notification", __name__)
@@ -388,6 +395,74 @@ def post_delivery_retry(delivery_id: str) -> Response:
             extra={"delivery_id": delivery_id, "user_id": delivery.user_id, "staff_id": identity().user_id},
         )
         return reply(AdminDeliveryOut.of(delivery), 202)
+
+
+@routes.get("/admin/templates/<code>/<language>/<channel>")
+@operation("Show a text", returns={200: TextOut}, roles=("admin",), raises=(NotFound,))
+def get_template(code: str, language: str, channel: str) -> Response:
+    with reading() as session:
+        version, parts = texts.current_text(session, code=code, language=_language(language), channel=channel)
+        return reply(_text(code, language, channel, version, parts))
+
+
+@routes.put("/admin/templates/<code>/<language>/<channel>")
+@operation(
+    "Write a new version of a text", body=TextIn, returns={200: TextOut}, roles=("admin",),
+    raises=(NotFound, TextNotUsable),
+)  # fmt: skip
+def put_template(code: str, language: str, channel: str, body: TextIn) -> Response:
+    """Workers use it within seconds. Refused: loops, calls, arithmetic, and fields that the event may lack."""
+    with transaction() as session:
+        version = texts.change_text(
+            session,
+            code=code,
+            language=_language(language),
+            channel=channel,
+            parts=body.parts,
+            author_id=identity().user_id,
+        )
+        return reply(_text(code, language, channel, version, body.parts))
+
+
+@routes.post("/admin/templates/<code>/<language>/<channel>/preview")
+@operation(
+    "Fill in a text with sample data", body=TextIn, returns={200: PreviewOut}, roles=("admin",),
+    raises=(NotFound, TextNotUsable),
+)  # fmt: skip
+def post_template_preview(code: str, language: str, channel: str, body: TextIn) -> Response:
+    texts.check_text(code, _language(language), channel, body.parts)
+    filled = {
+        part: rendering.render_source(_language(language), source, templating.sample(code)).strip()
+        for part, source in body.parts.items()
+    }
+    size = sms_size(filled["body"]) if channel == "sms" else None
+    return reply(
+        PreviewOut(
+            title=filled.get("title"),
+            body=filled["body"],
+            encoding=size.encoding if size else None,
+            parts=size.parts if size else None,
+        )
+    )
+
+
+def _language(name: str) -> Language:
+    """Raises NotFound."""
+    try:
+        return Language(name)
+    except ValueError:
+        raise NotFound() from None
+
+
+def _text(code: str, language: str, channel: str, version: int, parts: Mapping[str, str]) -> TextOut:
+    return TextOut(
+        code=code,
+        language=_language(language),
+        channel=channel,
+        version=version,
+        title=parts.get("title"),
+        body=parts["body"],
+    )
 
 
 def _settings() -> Settings:

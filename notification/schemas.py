@@ -306,6 +306,35 @@ class AdminDeliveryDetailOut(AdminDeliveryOut):
         )
 
 
+class TextIn(Body):
+    """`title` is for channels that have one; Jinja2 with fields of the event, `name`, filters and `if`."""
+
+    title: str | None = Field(default=None, max_length=300)
+    body: str = Field(min_length=1, max_length=5000)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        return {"body": self.body} | ({"title": self.title} if self.title is not None else {})
+
+
+class TextOut(BaseModel):
+    code: str
+    language: Language
+    channel: str
+    version: int = Field(description="0 is the shipped text")
+    title: str | None
+    body: str
+
+
+class PreviewOut(BaseModel):
+    """The text filled in with sample data; for an SMS also what it costs."""
+
+    title: str | None
+    body: str
+    encoding: str | None = Field(examples=["gsm7", "ucs2"])
+    parts: int | None
+
+
 class ReceiptIn(Body):
     """What the HTTP gateway says later of a message."""
 

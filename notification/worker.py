@@ -4,16 +4,19 @@ from functools import partial
 
 from flask import Flask
 
+from common.db import reading
 from common.messaging.worker import Job, run_worker
-from notification import messages, providers
+from notification import messages, providers, rendering
 from notification.app import create_app
 from notification.config import Settings
 from notification.handlers import HANDLERS
 from notification.models import Channel
 from notification.sending import Sender
 from notification.use_cases.telling import sending_job
+from notification.use_cases.texts import newest_texts
 
 EVERY_S = 5.0
+TEXTS_EVERY_S = 2.0
 
 
 def senders(settings: Settings) -> list[Sender]:
@@ -43,9 +46,18 @@ def senders(settings: Settings) -> list[Sender]:
 def jobs(settings: Settings) -> list[Job]:
     """Every worker sends: messages are claimed, so two share the work."""
     return [
-        Job(sending_job(sender.channel), EVERY_S, sender.run, leader_only=False)
-        for sender in senders(settings)
+        Job("texts", TEXTS_EVERY_S, use_changed_texts, leader_only=False),
+        *(
+            Job(sending_job(sender.channel), EVERY_S, sender.run, leader_only=False)
+            for sender in senders(settings)
+        ),
     ]
+
+
+def use_changed_texts() -> None:
+    """Take over what staff have written."""
+    with reading() as session:
+        rendering.use_changed(newest_texts(session))
 
 
 def main() -> None:

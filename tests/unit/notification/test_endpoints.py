@@ -1,6 +1,7 @@
 """Webhooks and browsers: added, checked, called, disabled, forgotten."""
 
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from common import clock
-from common.db import reading
+from common.db import db, reading
 from notification.gateway import PermanentFailure, TemporaryFailure
 from notification.gateway.outbound import AddressNotAllowed, PublicOnly, is_public, refusal_of
 from notification.gateway.push import VapidKey, _point, decode, encrypt
@@ -261,8 +262,11 @@ def test_a_test_call_tells_of_nothing(client: FlaskClient) -> None:
 
 
 @pytest.fixture
-def pushing(app: Flask, database_url: str, tmp_path: Any) -> FlaskClient:
-    return make_app("notification", database_url, tmp_path, vapid_private_key=VAPID).test_client()
+def pushing(app: Flask, database_url: str, tmp_path: Any) -> Iterator[FlaskClient]:
+    made = make_app("notification", database_url, tmp_path, vapid_private_key=VAPID)
+    yield made.test_client()
+    with made.app_context():
+        db.engine.dispose()
 
 
 def add_device(client: FlaskClient, user_id: str, endpoint: str = "https://push.example.com/abc") -> Any:

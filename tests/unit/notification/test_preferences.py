@@ -1,6 +1,7 @@
 """What customers choose: categories, channels, language, quiet hours; unsubscribing by link and by STOP."""
 
 import base64
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from common import clock, ids
-from common.db import reading
+from common.db import db, reading
 from notification.gateway.email import EmailSink
 from notification.gateway.sms import twilio_signature
 from notification.gateway.webhooks import sign
@@ -215,16 +216,19 @@ def signed(body: bytes, secret: str = SECRET, at: datetime | None = None) -> dic
 
 
 @pytest.fixture
-def gateways(app: Flask, database_url: str, tmp_path: Path) -> FlaskClient:
+def gateways(app: Flask, database_url: str, tmp_path: Path) -> Iterator[FlaskClient]:
     """The application with both SMS gateways set up."""
-    return make_app(
+    made = make_app(
         "notification",
         database_url,
         tmp_path,
         sms_http_secret=SECRET,
         twilio_token="a token",
         public_url="https://care.example",
-    ).test_client()
+    )
+    yield made.test_client()
+    with made.app_context():
+        db.engine.dispose()
 
 
 def test_stop_by_sms_ends_what_may_be_ended_and_start_resumes_it(gateways: FlaskClient) -> None:
