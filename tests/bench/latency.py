@@ -22,8 +22,12 @@ def run() -> list[Figure]:
         times = [_once(customer, inbox, pay) for _ in range(WARM_UP + PAYMENTS)][WARM_UP:]
     milliseconds = [seconds * 1000 for seconds in times]
     return [
-        Figure("payment answered to notification readable, p50", percentile(milliseconds, 0.5), "ms", ("<=", 15)),
-        Figure("payment answered to notification readable, p99", percentile(milliseconds, 0.99), "ms", ("<=", 60)),
+        Figure(
+            "payment answered to notification readable, p50", percentile(milliseconds, 0.5), "ms", ("<=", 15)
+        ),
+        Figure(
+            "payment answered to notification readable, p99", percentile(milliseconds, 0.99), "ms", ("<=", 60)
+        ),
     ]
 
 
@@ -34,7 +38,13 @@ def _once(customer: Customer, inbox: Caller, pay: Caller) -> float:
         "amount": order["total"],
         "method": {
             "type": "card",
-            "card": {"number": "4242424242424242", "exp_month": 12, "exp_year": 2031, "cvc": "123", "name": "B"},
+            "card": {
+                "number": "4242424242424242",
+                "exp_month": 12,
+                "exp_year": 2031,
+                "cvc": "123",
+                "name": "B",
+            },
         },
     }
     answer = pay.post("/api/payment/process", body)
