@@ -90,7 +90,7 @@ def usage_threshold_reached(
             "user_id": account.user_id,
             "account_number": account.number,
             "source": source,
-            "name": name,
+            "offering_name": name,
             "kind": kind,
             "percent": percent,
             "used": used,

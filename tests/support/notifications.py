@@ -77,7 +77,7 @@ def _samples() -> dict[str, dict[str, Any]]:
     usage = {
         "account_number": "STL-0000000042",
         "source": "plan",
-        "name": "Mobile 100",
+        "offering_name": "Mobile 100",
         "kind": "data_mb",
         "percent": 80,
         "used": 8_192,
