@@ -73,6 +73,14 @@ class Home:
         return self.path / "demo-logins.json"
 
     @property
+    def secrets(self) -> dict[str, Path]:
+        """Files of the secrets that are made at the first start, by their variable."""
+        return {
+            "PAYMENT_VOUCHER_SECRET": self.data / "voucher-secret",
+            "PAYMENT_SIMULATED_WEBHOOK_SECRET": self.data / "simulated-webhook-secret",
+        }
+
+    @property
     def vapid_key(self) -> Path:
         """The operator's web-push key: browsers subscribe with its public half, so it is made once."""
         return self.data / "vapid-key"
@@ -87,8 +95,9 @@ class Home:
             self.path.chmod(0o700)
             for name in ("data", "run/programs", "log", "keys", "mail", "sms"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            if not self.vapid_key.exists():
-                self.vapid_key.write_text(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+            for secret in (self.vapid_key, *self.secrets.values()):
+                if not secret.exists():
+                    secret.write_text(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
         except OSError as error:
             raise Trouble(f"cannot write to {self.path}: {error.strerror}") from None
 
@@ -140,6 +149,7 @@ class Layout:
             "NOTIFICATION_EMAIL_SINK_DIR": str(home.path / "mail"),
             "NOTIFICATION_SMS_SINK_DIR": str(home.path / "sms"),
             "NOTIFICATION_VAPID_PRIVATE_KEY_FILE": str(home.vapid_key),
+            **{f"{variable}_FILE": str(file) for variable, file in home.secrets.items()},
             "PUBLIC_URL": self.public_url,
             "LOG_LEVEL": "INFO",
             "SRICARE_ENV": "development",
