@@ -48,7 +48,13 @@ class Outbox(PlatformBase):
             postgresql_where=text("published_at IS NULL"),
             sqlite_where=text("published_at IS NULL"),
         ),
-        Index("ix_outbox_published_at", "published_at"),
+        # Partial too: else it is chosen for the pending rows, and a long backlog is sorted anew for each batch.
+        Index(
+            "ix_outbox_published_at",
+            "published_at",
+            postgresql_where=text("published_at IS NOT NULL"),
+            sqlite_where=text("published_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)

@@ -226,7 +226,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("published_at IS NULL"),
             sqlite_where=sa.text("published_at IS NULL"),
         )
-        batch_op.create_index("ix_outbox_published_at", ["published_at"], unique=False)
+        batch_op.create_index(
+            "ix_outbox_published_at",
+            ["published_at"],
+            unique=False,
+            postgresql_where=sa.text("published_at IS NOT NULL"),
+            sqlite_where=sa.text("published_at IS NOT NULL"),
+        )
 
     op.create_table(
         "revocations",

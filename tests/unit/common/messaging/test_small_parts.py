@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from pika.spec import BasicProperties
+from sqlalchemy import text
 
 from common import clock, contracts
+from common.db import db
+from common.db.tables import Outbox
 from common.messaging import definitions, letters, relay, topology
 from common.messaging.broker import BrokerTrouble, Outage, parameters
 from common.messaging.consumer import SUSPECT_AFTER, Delivery, came_back
@@ -121,3 +124,14 @@ def test_a_record_of_a_batch_marks_what_was_confirmed_and_counts_what_failed(hou
     assert rows[ids[1]].attempts == 1
     assert rows[ids[1]].last_error == "y" * 300
     assert (rows[ids[2]].published_at, rows[ids[2]].attempts) == (None, 0)
+
+
+@ON_SQLITE
+def test_a_long_backlog_is_read_along_an_index_and_not_sorted_for_each_batch(house: House) -> None:
+    house.emit(1)
+    with house.app.app_context(), db.engine.connect() as connection:
+        for statement in (relay._FRESH, relay._FRESH.where(Outbox.id > "0")):
+            sql = statement.compile(db.engine, compile_kwargs={"literal_binds": True})
+            plan = [row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
+            assert len(plan) == 1, plan
+            assert "ix_outbox_pending" in plan[0]
