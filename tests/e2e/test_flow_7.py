@@ -10,7 +10,7 @@ from tests.support.customer import PASSWORD, Customer
 from tests.support.eventually import eventually
 from tests.support.platform import Platform
 
-pytestmark = pytest.mark.platform
+pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("platform")]
 
 NEW = "another good password"
 EVERYWHERE = (

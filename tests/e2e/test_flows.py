@@ -9,7 +9,7 @@ from tests.support.customer import Admin, Customer
 from tests.support.eventually import eventually
 from tests.support.platform import Platform
 
-pytestmark = pytest.mark.platform
+pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("platform")]
 
 
 @pytest.fixture
@@ -154,7 +154,9 @@ def test_every_service_is_healthy_and_shows_its_documents(platform: Platform) ->
         assert httpx.get(f"{platform.url}/api/{prefix}/apidocs/").status_code == 200
 
 
-def test_a_request_id_can_be_followed_into_the_events(platform: Platform, customer: Customer) -> None:
+def test_a_request_id_can_be_followed_into_logs_and_events(
+    platform: Platform, customer: Customer, admin: Admin
+) -> None:
     offering = customer.offering("data")
     answer = customer.http.post(
         "/api/provisioning/orders",
@@ -162,4 +164,12 @@ def test_a_request_id_can_be_followed_into_the_events(platform: Platform, custom
         headers={"Idempotency-Key": "k", "X-Request-ID": "follow-me-7"},
     )
     assert answer.headers["X-Request-ID"] == "follow-me-7"
-    eventually(lambda: "follow-me-7" in platform.log("payment-worker", 100_000), within=5)
+    eventually(lambda: "follow-me-7" in platform.log("provisioning-web", 100_000), within=5)
+
+    def recorded() -> bool:
+        entries = admin.get("/api/auth/admin/audit-log", user_id=customer.id, action="order.created").json()[
+            "items"
+        ]
+        return "follow-me-7" in [entry["correlation_id"] for entry in entries]
+
+    eventually(recorded, within=10)

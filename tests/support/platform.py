@@ -57,6 +57,7 @@ class Platform:
             "RABBITMQ_URL": self.rabbit.url,
             "GATEWAY_PORT": str(gateway),
             "PUBLIC_URL": self.url,
+            "WEB_WORKERS": "1",  # two cores start a platform in half the time; chat and workers are processes anyway
             **{f"{service.upper()}_PORT": str(port) for service, port in self.ports.items()},
             **(env or {}),
         }

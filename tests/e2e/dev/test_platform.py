@@ -37,6 +37,7 @@ def _invoices(platform: Platform) -> list[str]:
     return [invoice["id"] for invoice in answer.json()["items"]]
 
 
+@pytest.mark.xdist_group("platform")
 def test_the_demo_comes_to_its_end(platform: Platform) -> None:
     environment = {**os.environ, "SRICARE_HOME": str(platform.home.path), "PUBLIC_URL": platform.url}
     demo = subprocess.run(

@@ -67,7 +67,6 @@ def test_an_unknown_number_is_locked_out_in_the_same_words(client: FlaskClient) 
 
 
 def test_a_known_and_an_unknown_number_cost_the_same_time(client: FlaskClient) -> None:
-    import statistics
     import time
 
     register(client)
@@ -80,7 +79,7 @@ def test_a_known_and_an_unknown_number_cost_the_same_time(client: FlaskClient) -
     pairs = []
     for _ in range(4):  # below the lockout
         pairs.append((seconds(NIMALI["phone"]), seconds(UNKNOWN)))
-    known, unknown = (statistics.median(each) for each in zip(*pairs, strict=True))
+    known, unknown = (min(each) for each in zip(*pairs, strict=True))  # the least disturbed by other work
     assert 0.5 < known / unknown < 2, "both take a hash"
 
 
