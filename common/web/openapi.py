@@ -4,7 +4,9 @@ flasgger's own docstring specs drift and its validation lets bad bodies pass, so
 document. Its Swagger UI knows no OpenAPI 3.1, hence the conversion of pydantic's JSON Schemas.
 """
 
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +47,11 @@ def install_openapi(
     app: Flask, *, prefix: str, title: str, description: str, errors: tuple[type[AppError], ...]
 ) -> None:
     """Serve `<prefix>/openapi.json` and Swagger UI at `<prefix>/apidocs/`. Call after all routes are registered."""
-    document = build_document(app, title=title, description=description, errors=errors)
-    app.extensions["sricare_openapi"] = document
+
+    @functools.cache
+    def document() -> dict[str, Any]:
+        return build_document(app, title=title, description=description, errors=errors)
+
     templates = FileSystemLoader(Path(__file__).parent / "templates")
     app.jinja_loader = ChoiceLoader([templates, *([app.jinja_loader] if app.jinja_loader else [])])
     config = {
@@ -60,7 +65,7 @@ def install_openapi(
         "swagger_ui": True,
         "specs_route": "/apidocs/",
     }
-    Swagger(app, config=config, template=document)
+    _Documented(document, app=app, config=config)
 
     @app.after_request
     def _policy(response: Response) -> Response:
@@ -69,6 +74,17 @@ def install_openapi(
             if "static" in (request.endpoint or ""):
                 response.headers["Cache-Control"] = "public, max-age=86400"
         return response
+
+
+class _Documented(Swagger):  # type: ignore[misc]
+    """flasgger with a finished document, built when it is first asked for: a process that starts needs none."""
+
+    def __init__(self, document: Callable[[], dict[str, Any]], **options: Any) -> None:
+        self._document = document
+        super().__init__(**options)
+
+    def get_apispecs(self, endpoint: str = "openapi") -> dict[str, Any]:
+        return self._document()
 
 
 def build_document(
