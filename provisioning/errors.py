@@ -13,6 +13,10 @@ class KycRequired(Forbidden):
     code, title = "kyc_required", "This offering needs an approved identity check (KYC)"
 
 
+class AccountClosed(Forbidden):
+    code, title = "account_closed", "The account is closed"
+
+
 class AccountBarred(Forbidden):
     code, title = "account_barred", "The account is barred: what is overdue must be paid first"
 
@@ -65,6 +69,7 @@ class InvalidCharacteristics(ValidationFailed):
 
 ERRORS: tuple[type[AppError], ...] = (
     AccountBarred,
+    AccountClosed,
     AlreadyActive,
     ExcludedByService,
     ItemNotAvailable,

@@ -99,6 +99,7 @@ def install_problems(app: Flask) -> None:
 
     @app.errorhandler(ValidationError)
     def _invalid(error: ValidationError) -> Response:
+        log.error("a model of ours is not valid: what clients send is checked before", exc_info=error)
         return problem_response(from_validation(error))
 
     @app.errorhandler(HTTPException)

@@ -111,7 +111,9 @@ class Order(Base):
 
     def note(self, reason: str, *, actor_id: str | None = None) -> None:
         """Keep in the history that something happened, in the state that the order is in."""
-        self.history.append(OrderChange(state=self.state, reason=reason[:200], actor_id=actor_id))
+        self.history.append(
+            OrderChange(state=self.state, reason=reason[:200], actor_id=actor_id, at=clock.now())
+        )
 
     def _move(self, to: OrderState, reason: str, allowed: set[OrderState]) -> None:
         if self.state not in allowed:

@@ -11,6 +11,7 @@ from provisioning import queries
 from provisioning.cache import cached
 from provisioning.errors import (
     AccountBarred,
+    AccountClosed,
     AlreadyActive,
     ExcludedByService,
     KycRequired,
@@ -75,7 +76,15 @@ def get_eligibility(offering_id: str) -> Response:
     returns={201: OrderDetailOut},
     roles=("customer",),
     idempotent=True,
-    raises=(AccountBarred, AlreadyActive, ExcludedByService, KycRequired, NotFound, RequiresService),
+    raises=(
+        AccountBarred,
+        AccountClosed,
+        AlreadyActive,
+        ExcludedByService,
+        KycRequired,
+        NotFound,
+        RequiresService,
+    ),
 )
 def post_order(body: OrderIn) -> Response:
     @rerun_lost_race

@@ -5,14 +5,15 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from provisioning.models import Action, Customer, Order, OrderState, Service, ServiceState
+from provisioning.models import Action, Order, OrderState, Service, ServiceState
 from provisioning.use_cases.commands import tell_element
+from provisioning.use_cases.eligibility import hold_customer
 from provisioning.use_cases.orders import withdraw_order
 
 
 def record_profile(session: Session, *, user_id: str, phone: str, at: datetime) -> None:
     """Keep the profile that was current at an instant. Safe to repeat."""
-    _customer(session, user_id).update_profile(phone=phone, at=at)
+    hold_customer(session, user_id).update_profile(phone=phone, at=at)
 
 
 def record_deactivation(session: Session, *, user_id: str, at: datetime) -> None:
@@ -20,7 +21,7 @@ def record_deactivation(session: Session, *, user_id: str, at: datetime) -> None
     unfinished = (OrderState.PENDING_PAYMENT, OrderState.ACKNOWLEDGED)
     mine = select(Order).where(Order.user_id == user_id, Order.state.in_(unfinished))
     orders = session.scalars(mine.order_by(Order.id).with_for_update()).all()
-    _customer(session, user_id).deactivated_at = at
+    hold_customer(session, user_id).deactivated_at = at
     for order in orders:
         withdraw_order(session, order, "account_closed")
     for service in _kept_services(session, user_id):
@@ -31,12 +32,12 @@ def record_deactivation(session: Session, *, user_id: str, at: datetime) -> None
 
 def record_kyc_approval(session: Session, *, user_id: str, at: datetime) -> None:
     """The customer's identity has been checked. Safe to repeat."""
-    _customer(session, user_id).kyc_approved_at = at
+    hold_customer(session, user_id).kyc_approved_at = at
 
 
 def set_barred(session: Session, *, user_id: str, barred: bool, at: datetime) -> None:
     """Suspend all that the customer has, or restore it. Safe to repeat; news older than known changes nothing."""
-    if not _customer(session, user_id).set_barred(barred, at=at):
+    if not hold_customer(session, user_id).set_barred(barred, at=at):
         return
     for service in _kept_services(session, user_id):
         if barred:
@@ -48,11 +49,3 @@ def set_barred(session: Session, *, user_id: str, barred: bool, at: datetime) ->
 def _kept_services(session: Session, user_id: str) -> list[Service]:
     kept = select(Service).where(Service.user_id == user_id, Service.state != ServiceState.TERMINATED)
     return list(session.scalars(kept.order_by(Service.id).with_for_update()))
-
-
-def _customer(session: Session, user_id: str) -> Customer:
-    customer = session.get(Customer, user_id, with_for_update=True)
-    if customer is None:
-        customer = Customer(user_id=user_id, barred=False)
-        session.add(customer)
-    return customer

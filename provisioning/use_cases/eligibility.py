@@ -4,14 +4,36 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from common.errors import AppError
-from provisioning.errors import AccountBarred, AlreadyActive, ExcludedByService, KycRequired, RequiresService
+from provisioning.errors import (
+    AccountBarred,
+    AccountClosed,
+    AlreadyActive,
+    ExcludedByService,
+    KycRequired,
+    RequiresService,
+)
 from provisioning.models import Customer, Offering, Order, Service, ServiceState
+
+
+def hold_customer(session: Session, user_id: str) -> Customer:
+    """What is known of a customer, locked: their orders and what becomes of their account come one after the other.
+
+    A customer of whom nothing is known yet is made; a lost race raises IntegrityError.
+    """
+    customer = session.get(Customer, user_id, with_for_update=True)
+    if customer is None:
+        customer = Customer(user_id=user_id, barred=False)
+        session.add(customer)
+        session.flush()
+    return customer
 
 
 def obstacles(session: Session, *, user_id: str, offering: Offering) -> list[AppError]:
     """Why the customer may not order the offering now, as the refusals that an order would get; the gravest first."""
     customer = session.get(Customer, user_id)
     found: list[AppError] = []
+    if customer is not None and customer.deactivated_at is not None:
+        found.append(AccountClosed())
     if customer is not None and customer.barred:
         found.append(AccountBarred())
     if offering.requires_kyc and (customer is None or customer.kyc_approved_at is None):

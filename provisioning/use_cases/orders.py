@@ -17,7 +17,6 @@ from provisioning.models import (
     Action,
     Command,
     CommandState,
-    Customer,
     Offering,
     OfferingState,
     Order,
@@ -29,7 +28,7 @@ from provisioning.schemas import CharacteristicSpec
 from provisioning.use_cases.audit import Actor, record_act
 from provisioning.use_cases.catalogue import check_characteristics
 from provisioning.use_cases.commands import granted, job_of, tell_element
-from provisioning.use_cases.eligibility import obstacles, paid_obstacle
+from provisioning.use_cases.eligibility import hold_customer, obstacles, paid_obstacle
 
 _NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's: nothing in it is mistaken for something else on the phone."""
@@ -52,6 +51,7 @@ def place_order(
     if offering is None or offering.state is not OfferingState.ACTIVE:
         raise NotFound("There is no such offering")
     check_characteristics(specs_of(offering), characteristics)
+    hold_customer(session, user_id)
     for obstacle in obstacles(session, user_id=user_id, offering=offering):
         raise obstacle
     order = copy_offering(offering, order_id=order_id, user_id=user_id, characteristics=characteristics)
@@ -61,7 +61,7 @@ def place_order(
     session.flush()
     session.add(events.order_created(order))
     if order.state is OrderState.ACKNOWLEDGED:
-        fulfil_order(session, order)
+        _activate(session, order, barred=False)
     return order
 
 
@@ -96,8 +96,8 @@ def fulfil_order(session: Session, order: Order) -> None:
 
 
 def _carry_out(session: Session, order: Order) -> str | None:
-    customer = session.get(Customer, order.user_id, with_for_update=True)
-    if customer is not None and customer.deactivated_at is not None:
+    customer = hold_customer(session, order.user_id)
+    if customer.deactivated_at is not None:
         return "account_closed"
     if order.renews_service_id is not None:
         service = session.get_one(Service, order.renews_service_id, with_for_update=True)
@@ -107,7 +107,7 @@ def _carry_out(session: Session, order: Order) -> str | None:
         return None
     obstacle = paid_obstacle(session, order)
     if obstacle is None:
-        _activate(session, order, barred=customer is not None and customer.barred)
+        _activate(session, order, barred=customer.barred)
     return obstacle
 
 

@@ -1,19 +1,23 @@
 """Orders: placed, paid, cancelled, expired; one outcome whatever comes twice or out of order."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
 from common import clock, ids
-from common.db import transaction
+from common.db import db, transaction
 from common.messaging import Rejected
 from provisioning.handlers import HANDLERS
 from provisioning.jobs import expire_unpaid_orders
 from provisioning.models import Offering
-from provisioning.use_cases import customers
+from provisioning.use_cases import customers, orders
+from tests.support.eventually import eventually
 from tests.support.provisioning import Network, Shopper
 from tests.support.services import bearer, deliver, emitted
 
@@ -131,15 +135,63 @@ def test_concurrent_orders_of_a_feature_give_one_service(
 ) -> None:
     body = {"offering_id": shopper.offering("call-waiting")["id"]}
 
-    def order(_number: int) -> int:
+    def order(_number: int) -> tuple[int, str]:
         headers = shopper.headers | {"Idempotency-Key": ids.new_id()}
-        return app.test_client().post("/api/provisioning/orders", json=body, headers=headers).status_code
+        answer = app.test_client().post("/api/provisioning/orders", json=body, headers=headers)
+        return answer.status_code, answer.json.get("code", "")
 
     with ThreadPoolExecutor(6) as pool:
-        statuses = sorted(pool.map(order, range(6)))
-    assert statuses == [201, 409, 409, 409, 409, 409]
+        answers = sorted(pool.map(order, range(6)))
+    assert answers == [(201, ""), *[(409, "already_active")] * 5]
     network.carry_out_all()
     assert len(shopper.services()) == 1
+
+
+def test_an_order_that_is_overtaken_between_its_checks_and_its_activation_is_refused_as_any_other(
+    app: Flask, shopper: Shopper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if db.engine.dialect.name == "sqlite":
+        pytest.skip("writers of SQLite come one after the other")
+    checked, overtaken, real = threading.Event(), threading.Event(), orders.copy_offering
+
+    def copy_offering(*args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            checked.set()
+            overtaken.wait(10)
+        return real(*args, **kwargs)
+
+    def waits_for_a_lock() -> bool:
+        with db.engine.connect() as connection:
+            return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+    monkeypatch.setattr(orders, "copy_offering", copy_offering)
+    body = {"offering_id": shopper.offering("call-waiting")["id"]}
+    headers = shopper.headers | {"Idempotency-Key": "k"}
+    with ThreadPoolExecutor(1) as pool:
+        with transaction() as session:
+            orders.place_order(
+                session,
+                order_id=ids.new_id(),
+                user_id=shopper.user_id,
+                offering_id=body["offering_id"],
+                characteristics={},
+            )
+            order = pool.submit(
+                app.test_client().post, "/api/provisioning/orders", json=body, headers=headers
+            )
+            eventually(lambda: checked.is_set() or waits_for_a_lock())
+        overtaken.set()
+        answer = order.result()
+    assert (answer.status_code, answer.json["code"]) == (409, "already_active")
+
+
+def test_a_closed_account_orders_nothing_free_or_not(shopper: Shopper) -> None:
+    with transaction() as session:
+        customers.record_deactivation(session, user_id=shopper.user_id, at=clock.now())
+    for code in ("call-waiting", "data-5gb"):
+        refused = shopper.order(code)
+        assert (refused.status_code, refused.json["code"]) == (403, "account_closed")
+    assert emitted() == []
 
 
 def test_a_feature_paid_twice_is_activated_once_and_the_other_fails(
