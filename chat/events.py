@@ -1,6 +1,9 @@
 """Events that chat emits."""
 
+from collections.abc import Sequence
+
 from chat.models import Conversation, Message, Ticket
+from common import clock
 from common.db.tables import Outbox
 from common.messaging import new_event
 
@@ -16,6 +19,31 @@ def message_missed(conversation: Conversation, message: Message) -> Outbox:
             "message_id": message.id,
             "seq": message.seq,
             "sender_name": message.sender.name if message.sender else None,
+        },
+    )
+
+
+def transcript_requested(conversation: Conversation, messages: Sequence[Message], omitted: int) -> Outbox:
+    """With every word that was said: the customer asked for it, and only the customer's e-mail may show it."""
+    return new_event(
+        "chat.transcript.requested",
+        subject=conversation.customer_id,
+        data={
+            "user_id": conversation.customer_id,
+            "conversation_id": conversation.id,
+            "subject": conversation.subject,
+            "opened_at": clock.rfc3339(conversation.created_at),
+            "omitted": omitted,
+            "lines": [
+                {
+                    "seq": message.seq,
+                    "sent_at": clock.rfc3339(message.created_at),
+                    "sender_role": message.sender_role.value,
+                    "sender_name": message.sender.name if message.sender else None,
+                    "body": message.body,
+                }
+                for message in messages
+            ],
         },
     )
 

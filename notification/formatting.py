@@ -1,6 +1,6 @@
 """Amounts, dates and ways of paying as each language writes them; times are Sri Lankan."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -14,6 +14,12 @@ MONTHS = {
 }
 PATTERN = {"en": "{day} {month} {year}", "si": "{year} {month} {day}", "ta": "{day} {month} {year}"}
 CARD = {"en": "card", "si": "කාඩ්පත", "ta": "அட்டை"}
+SENDERS = {
+    "customer": {"en": "You", "si": "ඔබ", "ta": "நீங்கள்"},
+    "agent": {"en": "Customer care", "si": "පාරිභෝගික සේවාව", "ta": "வாடிக்கையாளர் சேவை"},
+    "bot": {"en": "Assistant", "si": "සහායක", "ta": "உதவியாளர்"},
+    "system": {"en": "Sri-Care", "si": "Sri-Care", "ta": "Sri-Care"},
+}
 WALLET = {"en": "wallet", "si": "පසුම්බිය", "ta": "பணப்பை"}
 
 
@@ -45,3 +51,16 @@ def means(method: Mapping[str, Any], language: str) -> str:
         brand = str(method.get("brand") or "").title() or CARD[language]
         return f"{brand} *{method['last4']}"
     return WALLET[language] if method["type"] == "wallet" else CARD[language]
+
+
+def transcript(lines: Sequence[Mapping[str, Any]], language: str) -> str:
+    """What was said, each message a paragraph with its time and sender."""
+    return "\n\n".join(
+        f"{moment(line['sent_at'], language)} · {_sender(line, language)}\n{line['body'].strip()}"
+        for line in lines
+    )
+
+
+def _sender(line: Mapping[str, Any], language: str) -> str:
+    usual: str = SENDERS[line["sender_role"]][language]
+    return usual if line["sender_role"] in ("customer", "bot") else line["sender_name"] or usual

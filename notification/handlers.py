@@ -71,6 +71,7 @@ TOLD_TO_CUSTOMERS = (
     "wallet.debited",
     "wallet.low_balance",
     "chat.message.missed",
+    "chat.transcript.requested",
     "ticket.created",
     "ticket.updated",
     "ticket.resolved",

@@ -71,7 +71,7 @@ def category_of(event_type: str) -> Category:
     return Category(rest) if family == "broadcast" else _FAMILIES.get(family, Category.ACCOUNT)
 
 
-SECRETS = frozenset({"code", "link", "token"})
+SECRETS = frozenset({"code", "lines", "link", "token"})
 """Fields of events that only their reader may see."""
 
 

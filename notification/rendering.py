@@ -68,7 +68,13 @@ def _shortened(text: str, length: int) -> str:
 @cache
 def _environment(language: str) -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-    for function in (formatting.money, formatting.day, formatting.moment, formatting.means):
+    for function in (
+        formatting.money,
+        formatting.day,
+        formatting.moment,
+        formatting.means,
+        formatting.transcript,
+    ):
         environment.filters[function.__name__] = partial(function, language=language)
     return environment
 

@@ -19,7 +19,19 @@ _ALLOWED = (
     nodes.Dict, nodes.Pair,
 )  # fmt: skip
 _FILTERS = frozenset(
-    {"money", "day", "moment", "means", "upper", "lower", "title", "capitalize", "trim", "length"}
+    {
+        "money",
+        "day",
+        "moment",
+        "means",
+        "transcript",
+        "upper",
+        "lower",
+        "title",
+        "capitalize",
+        "trim",
+        "length",
+    }
 )
 _TESTS = frozenset({"defined", "none"})
 RENDERED_AT_MOST = 20_000

@@ -15,7 +15,7 @@ from common import clock, context, ids
 from common.db import reading
 from common.messaging import Event
 
-SECRET_FIELDS = frozenset({"code", "token", "link", "password"})
+SECRET_FIELDS = frozenset({"code", "token", "lines", "link", "password"})
 _READ_AT_ONCE = 500
 
 

@@ -93,6 +93,8 @@ class Conversation(Base):
     """What the bot has asked and a yes would do."""
     rating: Mapped[int | None] = mapped_column(Integer)
     rating_comment: Mapped[str | None] = mapped_column(String(COMMENT_LENGTH))
+    transcript_at: Mapped[datetime | None]
+    """When a copy of it was last asked for."""
 
     customer: Mapped[User | None] = relationship(
         primaryjoin="foreign(Conversation.customer_id) == User.id", viewonly=True

@@ -52,6 +52,25 @@ def messages_after(
     return found[:limit], len(found) > limit
 
 
+def latest_messages(session: Session, conversation_id: str, bytes_at_most: int) -> Sequence[Message]:
+    """As many of the last messages as fit, in their order."""
+    newest_first = session.scalars(
+        select(Message)
+        .where(Message.conversation_id == conversation_id)
+        .order_by(Message.seq.desc())
+        .options(joinedload(Message.sender))
+        .execution_options(yield_per=100)
+    )
+    found: list[Message] = []
+    for message in newest_first:
+        bytes_at_most -= len(message.body.encode())
+        if bytes_at_most < 0:
+            break
+        found.append(message)
+    newest_first.close()
+    return found[::-1]
+
+
 def language_of(session: Session, conversation: Conversation) -> str:
     """The language in which the house itself speaks to the customer."""
     user = session.get(User, conversation.customer_id)

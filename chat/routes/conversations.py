@@ -18,7 +18,7 @@ from chat.schemas.conversations import (
 )
 from chat.use_cases import conversations as use_cases
 from common.db import reading, transaction
-from common.errors import NotFound
+from common.errors import NotFound, TooManyRequests
 from common.identity import identity
 from common.web import operation, reply, reply_page, work_id
 
@@ -118,6 +118,20 @@ def post_close(conversation_id: str) -> Response:
     if closed_now:
         broadcast.conversation_updated(conversation)
     return answer
+
+
+@routes.post("/conversations/<id:conversation_id>/transcript")
+@operation(
+    "E-mail the customer what was said",
+    returns={202: ConversationOut},
+    raises=(NotFound, TooManyRequests),
+)
+def post_transcript(conversation_id: str) -> Response:
+    """At most once a minute. Goes to the customer's own address, who may be without one; of a very long conversation
+    the end."""
+    with transaction() as session:
+        found = use_cases.request_transcript(session, identity(), conversation_id=conversation_id)
+        return reply(ConversationOut.of(found), 202)
 
 
 @routes.post("/conversations/<id:conversation_id>/rating")

@@ -1,5 +1,6 @@
 """Conversations, messages, read marks."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,14 +10,16 @@ from sqlalchemy.orm import Session
 from chat import events, texts
 from chat.config import Settings
 from chat.models import Conversation, Message, ReadMark, SenderRole, State, User
-from chat.queries.conversations import get_conversation, language_of
+from chat.queries.conversations import get_conversation, language_of, latest_messages
 from chat.use_cases import care
 from common import clock
 from common.db import wake
-from common.errors import NotFound, ValidationFailed
+from common.errors import NotFound, TooManyRequests, ValidationFailed
 from common.identity import Identity
 
 AT_ONCE = 100
+TRANSCRIPT_EVERY = timedelta(minutes=1)
+TRANSCRIPT_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,22 @@ def rate_conversation(
     if conversation.customer_id != who.user_id:
         raise NotFound()
     conversation.rate(score, comment)
+    return conversation
+
+
+def request_transcript(session: Session, who: Identity, *, conversation_id: str) -> Conversation:
+    """Have what was said e-mailed to the customer, whoever of the two asks; of a very long one the end.
+
+    Raises NotFound, TooManyRequests (one a minute).
+    """
+    conversation = get_conversation(session, who, conversation_id, lock=True)
+    now = clock.now()
+    if conversation.transcript_at is not None and conversation.transcript_at > now - TRANSCRIPT_EVERY:
+        wait = conversation.transcript_at + TRANSCRIPT_EVERY - now
+        raise TooManyRequests("A copy was sent a moment ago", retry_after=math.ceil(wait.total_seconds()))
+    conversation.transcript_at = now
+    messages = latest_messages(session, conversation_id, TRANSCRIPT_BYTES)
+    session.add(events.transcript_requested(conversation, messages, conversation.last_seq - len(messages)))
     return conversation
 
 

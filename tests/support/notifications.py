@@ -120,6 +120,18 @@ def _samples() -> dict[str, dict[str, Any]]:
         "message_id": ids.new_id(),
         "seq": 7,
         "sender_name": "Kasun",
+        "subject": None,
+        "opened_at": "2026-11-21T04:29:00.000000Z",
+        "omitted": 0,
+        "lines": [
+            {
+                "seq": 1,
+                "sent_at": "2026-11-21T04:30:00.000000Z",
+                "sender_role": "agent",
+                "sender_name": "Kasun",
+                "body": "Good day\n\n<b>Nimali</b>",
+            }
+        ],
     }
     user = {
         **{name: value for name, value in user_data("").items() if name != "user_id"},

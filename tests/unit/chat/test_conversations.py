@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from chat.handlers import HANDLERS
 from chat.use_cases import conversations as use_cases
-from common import clock, ids
+from common import clock, contracts, ids
 from common.db import transaction
 from tests.support.services import an_event, bearer, deliver, emitted
 
@@ -179,3 +179,37 @@ def test_a_customer_is_told_once_per_absence_of_an_agents_message(client: FlaskC
         clock.move(timedelta(seconds=61))
         tell_of_missed()
     assert [event.data["seq"] for event in emitted("chat.message.missed")] == [2, 4]
+
+
+def test_a_copy_goes_to_the_customer_once_a_minute_whoever_asks(client: FlaskClient) -> None:
+    opened = open_conversation(client)
+    send(client, opened, "my bill", "1")
+    send(client, opened, "it is paid", "1", AGENT, "agent")
+    path = f"{URL}/{opened}/transcript"
+    assert client.post(path, headers=bearer()).status_code == 404
+    with clock.frozen(clock.now()):
+        assert client.post(path, headers=bearer(AGENT, "agent")).status_code == 202
+        again = client.post(path, headers=bearer(NIMALI))
+        assert (again.status_code, again.headers["Retry-After"]) == (429, "60")
+        clock.move(timedelta(minutes=1))
+        assert client.post(path, headers=bearer(NIMALI)).status_code == 202
+    events = emitted("chat.transcript.requested")
+    assert [(event.subject, event.data["omitted"]) for event in events] == [(NIMALI, 0)] * 2
+    assert [(line["sender_role"], line["body"]) for line in events[0].data["lines"]] == [
+        ("customer", "my bill"),
+        ("agent", "it is paid"),
+    ]
+    assert contracts.violation("chat.transcript.requested", events[0].data) is None
+
+
+def test_of_a_very_long_conversation_the_copy_holds_the_end(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(use_cases, "TRANSCRIPT_BYTES", 10)
+    opened = open_conversation(client)
+    for n in range(4):
+        send(client, opened, f"ශ{n}", str(n))
+    client.post(f"{URL}/{opened}/transcript", headers=bearer(NIMALI))
+    (event,) = emitted("chat.transcript.requested")
+    assert event.data["omitted"] == 2
+    assert [line["seq"] for line in event.data["lines"]] == [3, 4]

@@ -9,7 +9,7 @@ from jinja2.exceptions import SecurityError
 from common import contracts, ids
 from notification import formatting, rendering
 from notification.handlers import HANDLERS, TOLD_TO_CUSTOMERS
-from notification.models import Channel, Language
+from notification.models import SECRETS, Channel, Language
 from tests.support.notifications import NAMES, lkr, sample
 
 TEXTS = sorted(rendering.texts())
@@ -115,3 +115,18 @@ def test_a_long_title_is_shortened_to_what_its_column_holds() -> None:
     context = {**sample("service.activated", ids.new_id(), offering_name="x" * 500), "name": "x"}
     words = rendering.render("service.activated", Language.ENGLISH, Channel.EMAIL.value, context)
     assert len(words.title) == rendering.TITLE_LENGTH
+
+
+def test_a_copy_of_a_conversation_is_written_as_text_and_forgotten_when_it_is_sent() -> None:
+    lines = [
+        {"sent_at": "2026-11-21T04:30:00.000000Z", "sender_role": role, "sender_name": name, "body": body}
+        for role, name, body in (("customer", "Nimali", "{{ 7 * 7 }} <b>?"), ("agent", None, "one\ntwo"))
+    ]
+    context = {**sample("chat.transcript.requested", ids.new_id(), lines=lines, omitted=3), "name": "Nimali"}
+    subject, text, html = rendering.render_email("chat.transcript.requested", Language.ENGLISH, context)
+    assert subject == "Your conversation of 21 November 2026"
+    assert "the first 3 messages are left out" in text
+    assert "21 November 2026 10:00 · You\n{{ 7 * 7 }} <b>?" in text
+    assert "10:00 · Customer care\none\ntwo" in text
+    assert "{{ 7 * 7 }} &lt;b&gt;?" in html
+    assert "lines" in SECRETS
