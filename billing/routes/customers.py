@@ -36,7 +36,6 @@ from billing.schemas import (
     UsageQuery,
 )
 from billing.use_cases import corrections, plans
-from common import clock
 from common.db import Page, PageQuery, reading, snapshot, transaction
 from common.errors import NotFound
 from common.identity import identity
@@ -210,10 +209,7 @@ def post_cancel(subscription_id: str, body: CancelIn) -> Response:
 def get_usage(query: UsageQuery) -> Response:
     with reading() as session:
         account = queries.get_account(session, whose(query.user_id))
-        to_day = query.to_day or clock.today()
-        from_day = query.from_day or to_day.replace(day=1)
-        answer = queries.usage_by_kind(session, account, from_day, to_day)
-        return reply(answer)
+        return reply(queries.usage_by_kind(session, account, *query.days))
 
 
 def _subscription(session: Session, subscription: Subscription) -> SubscriptionOut:

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from billing.config import Settings, Tax
 from billing.models import Counter, Invoice
-from billing.queries import _invoices_statement
+from billing.queries.invoices import _invoices_statement
 from billing.use_cases.taxes import tax_on
 from common import clock, contracts, ids
 from common.db import db, reading

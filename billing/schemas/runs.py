@@ -1,0 +1,67 @@
+"""Billing runs and dunning runs."""
+
+from datetime import date, datetime
+from typing import Self
+
+from pydantic import BaseModel, Field
+
+from billing.models import BillingRun, DunningRun, RunState
+from billing.schemas.shared import PERIOD, SumOut
+from common.schemas import Body
+
+
+class DunningRunOut(BaseModel):
+    id: str
+    state: RunState
+    as_of: date
+    accounts: int = Field(description="accounts looked at so far")
+    reminders: int
+    invoices_overdue: int
+    soft_barred: int
+    hard_barred: int
+    created_at: datetime
+    completed_at: datetime | None
+
+    @classmethod
+    def of(cls, run: DunningRun) -> Self:
+        return cls(
+            id=run.id,
+            state=run.state,
+            as_of=run.as_of,
+            accounts=run.accounts,
+            reminders=run.reminders,
+            invoices_overdue=run.invoices_overdue,
+            soft_barred=run.soft_barred,
+            hard_barred=run.hard_barred,
+            created_at=run.created_at,
+            completed_at=run.completed_at,
+        )
+
+
+class BillingRunIn(Body):
+    period: str = Field(pattern=PERIOD, description="a month that has begun, e.g. 2026-11")
+
+
+class BillingRunOut(BaseModel):
+    id: str
+    period: str
+    state: RunState
+    accounts: int = Field(description="accounts done so far")
+    invoices: int
+    total: SumOut
+    created_at: datetime
+    completed_at: datetime | None
+
+    @classmethod
+    def of(cls, run: BillingRun, sums: tuple[int, int, int], currency: str) -> Self:
+        accounts, invoices, total_minor = sums
+        return cls(
+            id=run.id,
+            period=run.period,
+            state=run.state,
+            accounts=accounts,
+            invoices=invoices,
+            total=SumOut(amount_minor=total_minor, currency=currency),
+            created_at=run.created_at,
+            completed_at=run.completed_at,
+        )
