@@ -158,9 +158,32 @@ def test_a_stranger_cannot_block_an_order_by_paying_early(client: FlaskClient) -
     assert pay(client, ME, order_id).json["state"] == "completed"
 
 
-def test_with_the_broker_known_to_be_away_nobody_waits(client: FlaskClient) -> None:
+def wait_for_references(app: Flask, seconds: float) -> None:
+    app.extensions["sricare_settings"] = app.extensions["sricare_settings"].model_copy(
+        update={"reference_wait_s": seconds}
+    )
+
+
+def test_with_the_broker_known_to_be_away_nobody_waits(app: Flask, client: FlaskClient) -> None:
+    wait_for_references(app, 60.0)
     with transaction() as session:
         session.add(Heartbeat(name="payment.worker", beaten_at=clock.now(), broker_connected=False))
     started = time.monotonic()
     assert pay(client, ME, ids.new_id()).json["state"] == "processing"
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 30
+
+
+def test_made_up_ids_do_not_hold_more_than_a_few_threads(app: Flask, client: FlaskClient) -> None:
+    """While as many requests wait as may, the next one is accepted at once instead of waiting too."""
+    wait_for_references(app, 60.0)
+    waiters: threading.BoundedSemaphore = app.extensions["payment_waiters"]
+    for _ in range(app.extensions["sricare_settings"].waiting_requests):
+        assert waiters.acquire(blocking=False)
+    started = time.monotonic()
+    answer = pay(client, ME, ids.new_id())
+    assert (answer.status_code, answer.json["state"]) == (201, "processing")
+    assert time.monotonic() - started < 30
+    waiters.release()
+    wait_for_references(app, 0.05)
+    assert pay(client, ME, ids.new_id()).status_code == 201
+    assert waiters.acquire(blocking=False), "a request that has waited lets the next one wait"
