@@ -8,8 +8,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PROMISED = 5.0
-"""Limits up to here are promises to users and hold as they are; longer ones are only patience,"""
-CROWDED = 4 if "PYTEST_XDIST_WORKER" in os.environ else 1
+"""Limits up to here are promises to users, and hold on a machine that has time; longer ones are only patience,"""
+PATIENCE = 4 if "PYTEST_XDIST_WORKER" in os.environ else 1
 """of which a run of several tests at once on two cores needs more."""
 
 
@@ -18,8 +18,7 @@ def eventually(condition: Callable[[], T], *, within: float = 10.0, every: float
 
     The condition may itself assert: then its last AssertionError is what the test shows.
     """
-    if within > PROMISED:
-        within *= CROWDED
+    within *= crowding() * (PATIENCE if within > PROMISED else 1)
     deadline = time.monotonic() + within
     while True:
         failure: AssertionError | None = None
@@ -31,5 +30,10 @@ def eventually(condition: Callable[[], T], *, within: float = 10.0, every: float
             if answer:
                 return answer
         if time.monotonic() > deadline:
-            raise failure or AssertionError(f"not within {within} s; the last answer was {answer!r}")
+            raise failure or AssertionError(f"not within {within:.1f} s; the last answer was {answer!r}")
         time.sleep(every)
+
+
+def crowding() -> float:
+    """How many programs want each core, at least 1: what takes a second alone takes so many in a crowd."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

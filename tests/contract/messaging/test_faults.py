@@ -1,11 +1,10 @@
 """Processes die in the middle: nothing is lost, nothing takes effect twice."""
 
 import signal
-import time
 
 import pytest
 
-from tests.support.eventually import eventually
+from tests.support.eventually import crowding, eventually
 from tests.support.messaging.house import ON_SQLITE, House
 
 pytestmark = pytest.mark.broker
@@ -55,10 +54,8 @@ def test_a_worker_told_to_stop_finishes_and_exits_0(house: House, number: signal
         house.emit(1)
         eventually(lambda: house.effects() == [1], within=60)
         house.emit(*range(2, 200))
-        began = time.monotonic()
         worker.send_signal(number)
-        assert worker.wait(10) == 0
-        assert time.monotonic() - began < 10
+        assert worker.wait(10 * crowding()) == 0
     with house.worker_process():
         eventually(lambda: house.effects() == list(range(1, 200)), within=60)
 

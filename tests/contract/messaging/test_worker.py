@@ -14,7 +14,7 @@ from common.messaging import definitions, janitor, topology
 from common.messaging.broker import parameters
 from common.messaging.worker import Job
 from dev.ports import free_ports
-from tests.support.eventually import eventually
+from tests.support.eventually import crowding, eventually
 from tests.support.messaging.house import ON_SQLITE, House
 
 pytestmark = pytest.mark.broker
@@ -119,7 +119,7 @@ def test_a_worker_waits_for_its_database_to_be_migrated(house: House) -> None:
             connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
         eventually(lambda: house.effects() == [1], within=60)
         worker.terminate()
-        assert worker.wait(10) == 0
+        assert worker.wait(10 * crowding()) == 0
 
 
 @ON_SQLITE
