@@ -12,7 +12,7 @@ from auth.keys import KeyRing
 from auth.models import Language, Role
 from auth.parts import Parts, parts
 from auth.passwords import refuse_weak
-from auth.schemas import to_e164
+from auth.schemas.fields import to_e164
 from auth.use_cases import accounts, audit
 from common import ids
 from common.db import reading, transaction

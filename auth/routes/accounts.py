@@ -16,16 +16,16 @@ from auth.models import Purpose
 from auth.parts import parts
 from auth.passwords import refuse_weak
 from auth.routes.base import SignIn, client, codes_to, own, per_minute, routes, tries
-from auth.schemas import (
+from auth.schemas.accounts import (
     AcceptedOut,
     ForgotIn,
     PasswordChangeIn,
     ProfileIn,
     RegisterIn,
     ResetIn,
-    TokensOut,
     UserOut,
 )
+from auth.schemas.sessions import TokensOut
 from auth.use_cases import accounts, codes, passwords
 from common.db import reading, rerun_lost_race, transaction
 from common.identity import identity

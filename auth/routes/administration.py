@@ -8,19 +8,17 @@ from auth.limits import Limit
 from auth.models import KycState
 from auth.parts import parts
 from auth.routes.base import access_token, routes, staff
-from auth.schemas import (
+from auth.schemas.accounts import UserOut
+from auth.schemas.administration import (
     ActingOut,
     AuditEntryOut,
     AuditQuery,
-    KycOut,
-    KycQuery,
-    RejectIn,
     UserChangeIn,
-    UserOut,
     UserQuery,
     VerdictOut,
-    to_e164,
 )
+from auth.schemas.fields import to_e164
+from auth.schemas.kyc import KycOut, KycQuery, RejectIn
 from auth.use_cases import administration, audit, kyc
 from common.db import reading, transaction
 from common.errors import Conflict, NotFound

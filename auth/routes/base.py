@@ -13,7 +13,8 @@ from auth.errors import NotWhileActing
 from auth.limits import Claim, Limit
 from auth.models import User
 from auth.parts import parts
-from auth.schemas import TokensOut, UserOut
+from auth.schemas.accounts import UserOut
+from auth.schemas.sessions import TokensOut
 from auth.use_cases.audit import Client
 from auth.use_cases.sessions import note_login, start_session
 from common import clock, context, ids

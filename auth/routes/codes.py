@@ -7,7 +7,7 @@ from auth.errors import InvalidCode, NothingToVerify, NotWhileActing, TooManyAtt
 from auth.models import Channel, Purpose
 from auth.parts import parts
 from auth.routes.base import client, codes_to, own, per_minute, routes
-from auth.schemas import CodeIn, SentOut, UserOut
+from auth.schemas.accounts import CodeIn, SentOut, UserOut
 from auth.use_cases import codes
 from common.db import reading, transaction
 from common.web import operation, reply

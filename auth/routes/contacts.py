@@ -7,7 +7,8 @@ from auth.errors import InvalidCode, LineTaken, NothingToVerify, NotWhileActing,
 from auth.models import Purpose
 from auth.parts import parts
 from auth.routes.base import client, codes_to, own, per_minute, routes
-from auth.schemas import AddressChangeIn, AddressIn, AddressOut, CodeIn, LineIn, LineOut, SentOut
+from auth.schemas.accounts import CodeIn, SentOut
+from auth.schemas.contacts import AddressChangeIn, AddressIn, AddressOut, LineIn, LineOut
 from auth.use_cases import codes, contacts
 from common.db import PageQuery, reading, transaction
 from common.errors import NotFound

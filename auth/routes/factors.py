@@ -19,16 +19,16 @@ from auth.errors import (
 from auth.models import Passkey
 from auth.parts import parts
 from auth.routes.base import SignIn, client, own, per_minute, routes, tries
-from auth.schemas import (
+from auth.schemas.accounts import CodeIn
+from auth.schemas.factors import (
     CeremonyOut,
-    CodeIn,
     PasskeyLoginIn,
     PasskeyOut,
     PasskeyRegistrationIn,
     RecoveryCodesOut,
-    TokensOut,
     TotpOut,
 )
+from auth.schemas.sessions import TokensOut
 from auth.use_cases import mfa, passkeys
 from common import ids
 from common.db import PageQuery, reading, transaction

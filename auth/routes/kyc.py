@@ -8,7 +8,7 @@ from auth.errors import KycPending, NotWhileActing, UnacceptableDocument
 from auth.models import KycDocument
 from auth.parts import parts
 from auth.routes.base import client, own, routes
-from auth.schemas import KycIn, KycOut
+from auth.schemas.kyc import KycIn, KycOut
 from auth.use_cases import kyc
 from common import ids
 from common.db import reading, transaction

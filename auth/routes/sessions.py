@@ -30,7 +30,7 @@ from auth.routes.base import (
     tokens_out,
     tries,
 )
-from auth.schemas import (
+from auth.schemas.sessions import (
     JwksOut,
     LoginIn,
     LoginOut,

@@ -45,11 +45,10 @@ def test_a_short_password_and_one_of_a_megabyte_are_refused_before_any_hashing(c
 def test_a_hash_made_with_lower_parameters_is_made_anew_at_sign_in(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weaker = parts().settings.model_copy(update={"hash_time_cost": 1})
-    strong = parts().hashing
-    monkeypatch.setitem(vars(parts()), "hashing", Hashing(weaker))
     user_id = register(client).id
-    monkeypatch.undo()
+    stronger = parts().settings.model_copy(update={"hash_time_cost": 2})
+    strong = Hashing(stronger)
+    monkeypatch.setitem(vars(parts()), "hashing", strong)
 
     def stored() -> str:
         with reading() as session:
@@ -65,6 +64,10 @@ def test_a_hash_made_with_lower_parameters_is_made_anew_at_sign_in(
 def small_hashing(**changes: object) -> Hashing:
     values = {"database_url": "sqlite:///x", "rabbitmq_url": "amqp://x", "keys_dir": "keys", "hash_slots": 1}
     return Hashing(Settings.model_validate(values | changes))
+
+
+def test_unless_told_otherwise_hashes_are_argon2id_with_the_parameters_of_owasp() -> None:
+    assert small_hashing().hash("a password").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 def test_only_so_many_requests_wait_for_a_hash_so_that_others_find_a_thread() -> None:
