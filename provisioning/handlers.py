@@ -10,6 +10,8 @@ from provisioning.use_cases import customers, orders
 
 def on_user_profile(session: Session, event: Event) -> None:
     customers.record_profile(session, user_id=event.subject, phone=event.data["phone"], at=event.time)
+    if "active" in event.data.get("changed", ()):
+        customers.record_reactivation(session, user_id=event.subject, at=event.time)
 
 
 def on_user_deactivated(session: Session, event: Event) -> None:

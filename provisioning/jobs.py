@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from flask import Flask
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from common import clock
 from common.db import reading, transaction
@@ -28,6 +28,24 @@ LOOK_AGAIN_S = 0.05
 """While calls are under way: for new commands, which ring the job but not this wait."""
 CALLS = Counter("element_calls_total", "Calls to network elements", ["element", "action", "verdict"])
 CALL_SECONDS = Histogram("element_call_seconds", "Time of a call to a network element", ["element"])
+WAITING = Gauge(
+    "element_commands_pending",
+    "Commands that wait or are under way",
+    ["element"],
+    multiprocess_mode="mostrecent",
+)
+REFUSED = Gauge(
+    "element_commands_refused",
+    "Commands refused within a day that the element must carry out, so that they are told again",
+    ["element"],
+    multiprocess_mode="mostrecent",
+)
+CLOSED = Gauge(
+    "element_closed",
+    "1 while nobody calls it: held, or its circuit is open",
+    ["element"],
+    multiprocess_mode="mostrecent",
+)
 
 
 def carry_out(command_id: str, elements: NetworkElements, rules: CallRules) -> None:
@@ -135,6 +153,15 @@ def give_up_orders(after: timedelta, lease: timedelta) -> bool:
         with transaction() as session:
             commands.give_up_order(session, command_id=command_id, before=before, lease=lease)
     return len(found) == BATCH
+
+
+def show_elements() -> None:
+    """Renew the figures that alerts watch."""
+    with reading() as session:
+        for one in queries.list_elements(session):
+            WAITING.labels(one["element"].value).set(one["pending"])
+            REFUSED.labels(one["element"].value).set(one["refused"])
+            CLOSED.labels(one["element"].value).set(one["held"] or one["circuit"] == "open")
 
 
 def expire_unpaid_orders(life: timedelta) -> bool:

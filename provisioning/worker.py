@@ -12,6 +12,7 @@ from provisioning.jobs import (
     end_validities,
     expire_unpaid_orders,
     give_up_orders,
+    show_elements,
     warn_of_ends,
 )
 from provisioning.models import Element
@@ -34,6 +35,7 @@ def main() -> None:
         jobs=[
             *(Job(job_of(kind), 1.0, runner.run, leader_only=False) for kind, runner in runners.items()),
             Job("overdue-orders", 30.0, lambda: give_up_orders(deadline, rules.lease)),
+            Job("element-figures", 15.0, show_elements),
             Job("unpaid-orders", 60.0, lambda: expire_unpaid_orders(unpaid_life)),
             Job("warnings", 60.0, warn_of_ends),
             Job("validities", 60.0, end_validities),

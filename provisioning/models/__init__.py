@@ -9,6 +9,7 @@ from provisioning.models.catalogue import Offering, OfferingState
 from provisioning.models.customers import Customer
 from provisioning.models.inventory import StockFault, StockImport, StockItem, StockKind, StockState
 from provisioning.models.network import (
+    TOLD_AGAIN,
     Action,
     CallRules,
     Command,
@@ -23,6 +24,7 @@ from provisioning.models.services import Service, ServiceState
 from provisioning.models.usage import Usage
 
 __all__ = [
+    "TOLD_AGAIN",
     "Action",
     "AdminAct",
     "Base",

@@ -19,6 +19,7 @@ class Customer(Base):
     profile_at: Mapped[datetime | None]
     kyc_approved_at: Mapped[datetime | None]
     deactivated_at: Mapped[datetime | None]
+    activity_at: Mapped[datetime | None]
     barred: Mapped[bool] = mapped_column(default=False)
     barring_at: Mapped[datetime | None]
 
@@ -26,6 +27,11 @@ class Customer(Base):
         """Take a profile that was current at an instant; an older one than known changes nothing."""
         if self.profile_at is None or at > self.profile_at:
             self.phone, self.profile_at = phone, at
+
+    def set_active(self, active: bool, *, at: datetime) -> None:
+        """Whether the account is open since an instant; news older than known changes nothing."""
+        if self.activity_at is None or at > self.activity_at:
+            self.activity_at, self.deactivated_at = at, None if active else at
 
     def set_barred(self, barred: bool, *, at: datetime) -> bool:
         """Whether this changed it; news older than known changes nothing."""

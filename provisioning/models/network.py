@@ -26,6 +26,10 @@ class Action(StrEnum):
     RECONCILE = "reconcile"
 
 
+TOLD_AGAIN = (Action.SUSPEND, Action.RESTORE, Action.DEACTIVATE, Action.RECONCILE)
+"""What an element must do in the end: a refusal is staff's concern, not the customer's."""
+
+
 class CommandState(StrEnum):
     PENDING = "pending"
     DONE = "done"

@@ -17,6 +17,8 @@ from provisioning.schemas import (
     AdminOfferingsQuery,
     AdminOrderOut,
     AdminOrdersQuery,
+    CommandOut,
+    CommandsQuery,
     ElementOut,
     ElementsOut,
     HoldIn,
@@ -150,6 +152,22 @@ def patch_network_element(element: str, body: HoldIn) -> Response:
         network.hold_element(session, kind=Element(element), held=body.held, actor=actor())
         session.flush()
         return reply(ElementsOut(items=[ElementOut(**one) for one in queries.list_elements(session)]))
+
+
+@routes.get("/admin/commands")
+@operation(
+    "What elements were told or are to be, with what came of it",
+    query=CommandsQuery,
+    returns={200: CommandOut},
+    roles=("agent", "admin"),
+    page=True,
+)
+def list_commands(query: CommandsQuery) -> Response:
+    with reading() as session:
+        found = queries.list_commands(
+            session, state=query.state, element=query.element, user_id=query.user_id, query=query
+        )
+        return reply_page(found, CommandOut)
 
 
 @routes.get("/admin/audit-log")

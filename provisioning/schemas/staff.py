@@ -9,7 +9,11 @@ from common.db import PageQuery
 from common.ids import UUID_PATTERN
 from common.schemas import Body
 from provisioning.models import (
+    Action,
     AdminAct,
+    Command,
+    CommandAttempt,
+    CommandState,
     Element,
     Offering,
     OfferingState,
@@ -62,11 +66,60 @@ class ElementOut(BaseModel):
     failed_at: datetime | None
     failure: str | None
     pending: int = Field(description="commands that wait, or are under way")
-    refused: int = Field(description="commands that it refused within the last day")
+    refused: int = Field(
+        description="within a day, of those that it must carry out: suspend, restore, deactivate, reconcile"
+    )
 
 
 class ElementsOut(BaseModel):
     items: list[ElementOut]
+
+
+class CommandsQuery(PageQuery):
+    state: CommandState | None = None
+    element: Element | None = None
+    user_id: str | None = Field(default=None, pattern=f"^{UUID_PATTERN}$")
+
+
+class CommandOut(BaseModel):
+    """Something that an element was told, or is to be. `outcome` and `detail` are of the last attempt: `done`, or why
+    it was refused or failed."""
+
+    id: str
+    element: Element
+    user_id: str
+    service_id: str
+    order_id: str | None
+    action: Action
+    reason: str
+    state: CommandState
+    attempts: int
+    outcome: str | None
+    detail: str | None
+    due_at: datetime | None
+    settled_at: datetime | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        command: Command = row.Command
+        last: CommandAttempt | None = row.CommandAttempt
+        return cls(
+            id=command.id,
+            element=row.element,
+            user_id=row.user_id,
+            service_id=command.service_id,
+            order_id=command.order_id,
+            action=command.action,
+            reason=command.reason,
+            state=command.state,
+            attempts=command.attempts,
+            outcome=last.outcome if last is not None else None,
+            detail=last.detail if last is not None else None,
+            due_at=command.due_at if command.state is CommandState.PENDING else None,
+            settled_at=command.settled_at,
+            created_at=command.created_at,
+        )
 
 
 class HoldIn(Body):

@@ -30,7 +30,7 @@ from provisioning.models import (
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 300.0
-REFUSED_OFF_PAUSE = timedelta(hours=1)
+REFUSED_PAUSE = timedelta(hours=1)
 
 
 def job_of(element: Element) -> str:
@@ -127,13 +127,13 @@ def settle_command(
         case Action.CHANGE:
             _settle_change(held, done)
         case Action.SUSPEND | Action.RESTORE:
-            _settle_barring(held, done)
+            _settle_barring(session, held, done)
         case Action.DEACTIVATE:
             _settle_deactivation(session, held, done)
         case Action.RENEW:
             _settle_renewal(session, held, answer if not done else None)
         case Action.RECONCILE:
-            _note_refusal(held, done)
+            _settle_reconciliation(session, held, done)
 
 
 def give_up_order(session: Session, *, command_id: str, before: datetime, lease: timedelta) -> None:
@@ -228,28 +228,39 @@ def _settle_change(held: _Held, done: bool) -> None:
         held.service.characteristics = held.command.previous or {}
 
 
-def _settle_barring(held: _Held, done: bool) -> None:
-    _note_refusal(held, done)
-    if done and held.command.action is Action.SUSPEND:
+def _settle_barring(session: Session, held: _Held, done: bool) -> None:
+    suspends = held.command.action is Action.SUSPEND
+    if not done:
+        customer = session.get_one(Customer, held.service.user_id)
+        _note_refusal(held, done)
+        if customer.barred is suspends:
+            _tell_again(session, held)
+    elif suspends:
         held.service.suspend()
-    elif done:
+    else:
         held.service.restore()
 
 
 def _settle_deactivation(session: Session, held: _Held, done: bool) -> None:
-    """A refused one is told again, as a new command: an element repeats its answer to the old one for ever."""
     _note_refusal(held, done)
     if not done:
-        tell_element(
-            session,
-            held.service,
-            Action.DEACTIVATE,
-            held.command.reason,
-            due_at=clock.now() + REFUSED_OFF_PAUSE,
-        )
+        _tell_again(session, held)
     elif held.service.state is not ServiceState.TERMINATED:
         held.service.terminate()
         session.add(events.service_deactivated(held.service, held.command.reason))
+
+
+def _settle_reconciliation(session: Session, held: _Held, done: bool) -> None:
+    _note_refusal(held, done)
+    if not done:
+        _tell_again(session, held)
+
+
+def _tell_again(session: Session, held: _Held) -> None:
+    """What an element refuses but must do is told again later, as a new command: to the old one it would repeat its
+    answer for ever. Until then the refusal is kept, counted and alerted of."""
+    later = clock.now() + REFUSED_PAUSE
+    tell_element(session, held.service, held.command.action, held.command.reason, due_at=later)
 
 
 def _note_refusal(held: _Held, done: bool) -> None:

@@ -5,10 +5,10 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from provisioning.models import Action, Order, OrderState, Service, ServiceState
+from provisioning.models import Action, CommandState, Order, OrderState, Service, ServiceState
 from provisioning.use_cases.commands import tell_element
 from provisioning.use_cases.eligibility import hold_customer
-from provisioning.use_cases.orders import withdraw_order
+from provisioning.use_cases.orders import pending_commands, withdraw_order
 
 
 def record_profile(session: Session, *, user_id: str, phone: str, at: datetime) -> None:
@@ -17,17 +17,26 @@ def record_profile(session: Session, *, user_id: str, phone: str, at: datetime) 
 
 
 def record_deactivation(session: Session, *, user_id: str, at: datetime) -> None:
-    """The account was closed or blocked: what is ordered is cancelled, what is on is switched off. Safe to repeat."""
+    """The account was closed or blocked: what was ordered is cancelled, what was on is switched off, also when it has
+    been opened again since. Safe to repeat."""
     unfinished = (OrderState.PENDING_PAYMENT, OrderState.ACKNOWLEDGED)
     mine = select(Order).where(Order.user_id == user_id, Order.state.in_(unfinished))
     orders = session.scalars(mine.order_by(Order.id).with_for_update()).all()
-    hold_customer(session, user_id).deactivated_at = at
+    customer = hold_customer(session, user_id)
+    customer.set_active(False, at=at)
+    closed = customer.deactivated_at is not None
     for order in orders:
-        withdraw_order(session, order, "account_closed")
+        if closed or order.created_at <= at:
+            withdraw_order(session, order, "account_closed")
     for service in _kept_services(session, user_id):
-        if service.deactivation_requested_at is None:
+        if (closed or service.created_at <= at) and service.deactivation_requested_at is None:
             service.end_with_account()
             tell_element(session, service, Action.DEACTIVATE, "account_closed")
+
+
+def record_reactivation(session: Session, *, user_id: str, at: datetime) -> None:
+    """The account was opened again: its customer may order. Safe to repeat."""
+    hold_customer(session, user_id).set_active(True, at=at)
 
 
 def record_kyc_approval(session: Session, *, user_id: str, at: datetime) -> None:
@@ -40,6 +49,9 @@ def set_barred(session: Session, *, user_id: str, barred: bool, at: datetime) ->
     if not hold_customer(session, user_id).set_barred(barred, at=at):
         return
     for service in _kept_services(session, user_id):
+        for command in pending_commands(session, service):
+            if command.action in (Action.SUSPEND, Action.RESTORE) and not command.attempts:
+                command.settle(CommandState.CANCELLED)
         if barred:
             tell_element(session, service, Action.SUSPEND, "account_barred")
         else:

@@ -1,0 +1,33 @@
+"""Reads of provisioning."""
+
+from provisioning.queries.sales import (
+    get_offering,
+    get_order,
+    get_service,
+    list_offerings,
+    list_orders,
+    list_services,
+)
+from provisioning.queries.staff import (
+    get_any_offering,
+    list_acts,
+    list_all_offerings,
+    list_all_orders,
+    list_commands,
+    list_elements,
+    list_stock,
+)
+from provisioning.queries.work import (
+    due_commands,
+    overdue_commands,
+    services_near_their_end,
+    services_past_validity,
+    services_to_audit,
+    unpaid_orders,
+)
+
+__all__ = [
+    "due_commands", "get_any_offering", "get_offering", "get_order", "get_service", "list_acts", "list_all_offerings",
+    "list_all_orders", "list_commands", "list_elements", "list_offerings", "list_orders", "list_services", "list_stock",
+    "overdue_commands", "services_near_their_end", "services_past_validity", "services_to_audit", "unpaid_orders",
+]  # fmt: skip
