@@ -1,11 +1,13 @@
 """Events that provisioning consumes."""
 
+from datetime import datetime
+
 from sqlalchemy.orm import Session
 
 from common.identity import REVOCATION_HANDLERS
 from common.messaging import Event
 from common.money import Money
-from provisioning.use_cases import customers, orders
+from provisioning.use_cases import customers, orders, usage
 
 
 def on_user_profile(session: Session, event: Event) -> None:
@@ -29,6 +31,17 @@ def on_account_barred(session: Session, event: Event) -> None:
 
 def on_account_restored(session: Session, event: Event) -> None:
     customers.set_barred(session, user_id=event.data["user_id"], barred=False, at=event.time)
+
+
+def on_allowance_used(session: Session, event: Event) -> None:
+    data = event.data
+    usage.show_used(
+        session,
+        service_id=data["service_id"],
+        kind=data["kind"],
+        used=data["used"],
+        until=None if data["until"] is None else datetime.fromisoformat(data["until"]),
+    )
 
 
 def on_payment_completed(session: Session, event: Event) -> None:
@@ -71,6 +84,7 @@ HANDLERS = {
     "kyc.approved": on_kyc_approved,
     "account.barred": on_account_barred,
     "account.restored": on_account_restored,
+    "allowance.used": on_allowance_used,
     "payment.completed": on_payment_completed,
     "payment.failed": on_payment_failed,
     "payment.refunded": on_payment_refunded,

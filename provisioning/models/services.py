@@ -96,6 +96,15 @@ class Service(Base):
             self.allowances = allowances
         return drawn
 
+    def show_used(self, kind: str, used: int, *, until: datetime | None) -> None:
+        """So much of an allowance is used, as billing counts it. News of an earlier validity, or less than is known
+        already, changes nothing."""
+        if until == self.expires_at:
+            self.allowances = [
+                {**one, "used": max(one["used"], min(used, one["granted"]))} if one["kind"] == kind else one
+                for one in self.allowances
+            ]
+
     def lasts_at_most(self, time: timedelta) -> bool:
         """Whether its whole validity is no longer than that."""
         if self.expires_at is None or self.activated_at is None:

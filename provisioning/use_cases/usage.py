@@ -1,10 +1,12 @@
 """Allowances drawn down by what customers use."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from common.messaging import Rejected
 from provisioning.models import Service, ServiceState, Usage
 from provisioning.schemas import UsageIn
 
@@ -22,6 +24,14 @@ def record_usage(session: Session, records: Sequence[UsageIn]) -> tuple[int, int
         drawn = sum(_draw(mine, record, record.amount))
         session.add(Usage(**record.model_dump(), drawn=drawn))
     return len(fresh), len(records) - len(fresh)
+
+
+def show_used(session: Session, *, service_id: str, kind: str, used: int, until: datetime | None) -> None:
+    """Take over how much of an allowance billing has counted as used. Safe to repeat, in any order."""
+    service = session.get(Service, service_id, with_for_update=True)
+    if service is None:
+        raise Rejected(f"there is no service {service_id}")
+    service.show_used(kind, used, until=until)
 
 
 def _services(session: Session, users: set[str]) -> dict[str, list[Service]]:

@@ -3,7 +3,9 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -120,6 +122,37 @@ def test_nonsense_is_neither_done_nor_refused(raw: bytes) -> None:
         driver.close()
         thread.join()
     assert answer.verdict is Verdict.FAILED, json.dumps(answer.detail)
+
+
+@pytest.mark.parametrize("dripped", ["headers", "body"])
+def test_an_element_that_drips_its_answer_holds_nobody_beyond_the_time_out(dripped: str) -> None:
+    whole = b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 1000 + b"\r\nContent-Length: 1000\r\n\r\n"
+    at_once = whole if dripped == "body" else b""
+    left = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(at_once)
+                for byte in (whole + b" " * 1000)[len(at_once) :]:
+                    connection.sendall(bytes([byte]))
+                    if left.wait(0.05):
+                        return
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        driver = HttpElements(dict.fromkeys(Element, url), token=None, timeout_s=TIMEOUT_S)
+        began = time.monotonic()
+        answer = driver.execute(a_call())
+        took = time.monotonic() - began
+        left.set()
+        driver.close()
+        thread.join()
+    assert (answer.verdict, answer.reason) == (Verdict.FAILED, "no_answer")
+    assert took < TIMEOUT_S + 10  # all of it takes 50 s and more
 
 
 def test_an_element_that_is_not_there_fails_and_is_unknown() -> None:

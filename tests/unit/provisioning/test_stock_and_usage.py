@@ -9,8 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from common import clock, ids
+from provisioning.handlers import HANDLERS
 from tests.support.provisioning import Network, Shopper
-from tests.support.services import bearer
+from tests.support.services import an_event, bearer, deliver
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 INVENTORY = "/api/provisioning/admin/inventory"
@@ -124,6 +125,27 @@ def test_use_is_drawn_once_from_what_ends_first(
         assert (drawn.status_code, drawn.json) == (200, expected)
     used = {s["offering"]["code"]: s["allowances"][0]["used"] for s in shopper.services()}
     assert used == {"data-1gb": 1024, "data-50gb": 76}
+
+
+def test_what_billing_counts_as_used_is_shown_the_highest_of_its_own_validity(
+    shopper: Shopper, network: Network
+) -> None:
+    shopper.buy("data-1gb")
+    network.carry_out_all()
+    (service,) = shopper.services()
+
+    def told(used: int, until: str) -> int:
+        data = {
+            "user_id": shopper.user_id, "service_id": service["id"], "kind": "data_mb", "granted": 1024, "used": used,
+            "until": until,
+        }  # fmt: skip
+        deliver(HANDLERS, an_event("allowance.used", shopper.user_id, data))
+        shown: int = shopper.services()[0]["allowances"][0]["used"]
+        return shown
+
+    ends = service["expires_at"]
+    assert [told(600, ends), told(400, ends), told(700, "2026-01-01T00:00:00Z")] == [600] * 3
+    assert told(2000, ends) == 1024
 
 
 def test_use_from_before_a_service_draws_nothing_from_it(
