@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from billing.models import Account, AccountStatus, CreditNote, Invoice
+from billing.models import Account, AccountStatus, Allowance, CreditNote, Invoice
 from common import clock
 from common.db.tables import Outbox
 from common.messaging import new_event
@@ -98,6 +98,22 @@ def usage_threshold_reached(
             "currency": currency,
             "service_id": service_id,
             "until": None if until is None else clock.rfc3339(until),
+        },
+    )
+
+
+def allowance_used(allowance: Allowance) -> Outbox:
+    """How much of what a bought service brought is used by now. It only grows until `until`, so the highest holds."""
+    return new_event(
+        "allowance.used",
+        subject=allowance.user_id,
+        data={
+            "user_id": allowance.user_id,
+            "service_id": allowance.service_id,
+            "kind": allowance.kind,
+            "granted": allowance.granted,
+            "used": allowance.used,
+            "until": None if allowance.ends_at is None else clock.rfc3339(allowance.ends_at),
         },
     )
 

@@ -225,6 +225,7 @@ def post_usage_records(body: UsageIn) -> Response:
             duplicates=rated.duplicates,
             unrated=rated.unrated,
             unknown_users=rated.unknown,
+            implausible=rated.implausible,
         )
     )
 

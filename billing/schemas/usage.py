@@ -46,6 +46,9 @@ class UsageRatedOut(BaseModel):
     unknown_users: list[str] = Field(
         description="ids of records left out: send them again once the account exists"
     )
+    implausible: list[str] = Field(
+        description="ids of records left out: they cost more than an invoice can say, so what they say is wrong"
+    )
 
 
 class UsageQuery(CustomerQuery):

@@ -16,6 +16,7 @@ from billing import events
 from billing.models import HOME, Account, Allowance, Plan, SubscriptionTerm, UsageRecord, UsageTotal
 from billing.models.tariffs import RATES, Rate
 from billing.schemas import UsageRecordIn
+from billing.schemas.shared import MAX_SUBTOTAL_MINOR
 from billing.use_cases.periods import after, first_day, period_of, start_of
 from common import clock
 from common.db.bulk import insert_many
@@ -63,12 +64,14 @@ class Rated:
     duplicates: int = 0
     unrated: int = 0
     unknown: list[str] = field(default_factory=list)
+    implausible: list[str] = field(default_factory=list)
 
     def add(self, other: "Rated") -> None:
         self.accepted += other.accepted
         self.duplicates += other.duplicates
         self.unrated += other.unrated
         self.unknown += other.unknown
+        self.implausible += other.implausible
 
 
 _tariffs: dict[str, Tariff] = {}
@@ -76,11 +79,12 @@ _tariffs: dict[str, Tariff] = {}
 
 
 def rate_records(session: Session, records: Sequence[UsageRecordIn]) -> Rated:
-    """Take up to CHUNK records. Those of unknown users are left out and named; everything else counts once."""
+    """Take up to CHUNK records. Those of unknown users, and those that cost more than can be billed, are left out
+    and named; everything else counts once."""
     first = {record.record_id: record for record in reversed(records)}
     accounts = _lock_accounts(session, {record.user_id for record in records})
     seen = set(session.scalars(select(UsageRecord.record_id).where(UsageRecord.record_id.in_(first))))
-    fresh = [record for record_id, record in first.items() if record_id not in seen]
+    fresh = [record for record_id, record in reversed(first.items()) if record_id not in seen]
     rating = _Rating(session, accounts, fresh)
     outcome = Rated(duplicates=len(records) - len(fresh))
     rows: list[tuple[Any, ...]] = []
@@ -90,7 +94,11 @@ def rate_records(session: Session, records: Sequence[UsageRecordIn]) -> Rated:
         if account is None:
             outcome.unknown.append(record.record_id)
             continue
-        plan_id, covered, amount = rating.rate(account, record)
+        rated = rating.rate(account, record)
+        if rated is None:
+            outcome.implausible.append(record.record_id)
+            continue
+        plan_id, covered, amount = rated
         outcome.unrated += plan_id is None and covered < record.quantity
         rows.append(
             (
@@ -144,37 +152,51 @@ class _Rating:
         self._allowances = _allowances(session, accounts)
         self._totals: dict[tuple[str, str, str], dict[tuple[str, str], Total]] = {}
         self._changed: dict[tuple[str, ...], Total] = {}
+        self._drawn: dict[tuple[str, str], Allowance] = {}
         self._load_totals(account_ids, {period_of(record.occurred_at) for record in records})
 
-    def rate(self, account: Account, record: UsageRecordIn) -> tuple[str | None, int, int]:
-        """(plan that rated it, quantity that bought allowances covered, amount in minor units)."""
-        covered = self._draw(account, record)
-        rest = record.quantity - covered
-        if rest == 0:
-            return None, covered, 0
-        tariff = self._tariff(account.id, record)
-        if tariff is None:
-            return None, covered, 0
+    def rate(self, account: Account, record: UsageRecordIn) -> tuple[str | None, int, int] | None:
+        """(plan that rated it, quantity that bought allowances covered, amount in minor units); None for a record that
+        would raise its month's charge above what an invoice can say."""
+        draws = self._draws(account, record)
+        covered = sum(part for _, part in draws)
+        plan_id, amount = None, 0
+        tariff = self._tariff(account.id, record) if covered < record.quantity else None
+        if tariff is not None:
+            charged = self._charge(account, record, record.quantity - covered, tariff)
+            if charged is None:
+                return None
+            plan_id, amount = tariff.plan_id, charged
+        for allowance, part in draws:
+            allowance.used += part
+            self._drawn[allowance.service_id, allowance.kind] = allowance
+            self._tell_allowance(account, allowance)
+        return plan_id, covered, amount
+
+    def _charge(self, account: Account, record: UsageRecordIn, quantity: int, tariff: Tariff) -> int | None:
+        """Add a quantity to its month's total: what that adds to the charge. None, and nothing added, when too much."""
         period = period_of(record.occurred_at)
         month = self._totals.setdefault((account.id, period, tariff.plan_id), {})
         total = month.get((record.kind, record.zone))
         if total is None:
-            key = (account.id, period, tariff.plan_id, record.kind, record.zone)
-            total = month[record.kind, record.zone] = Total(key, new=True)
+            total = Total((account.id, period, tariff.plan_id, record.kind, record.zone), new=True)
         rate = tariff.rates[record.kind, record.zone]
-        quantity = total.quantity + rate.in_units(rest)
-        amount = rate.charge(total.records + 1, quantity) - rate.charge(total.records, total.quantity)
-        if record.zone != HOME and tariff.roaming_cap_minor is not None:
-            spent = sum(each.amount_minor for (_, zone), each in month.items() if zone != HOME)
-            amount = max(0, min(amount, tariff.roaming_cap_minor - spent))
-            self._tell_roaming(account, tariff, month, total, spent + amount)
+        counted = total.quantity + rate.in_units(quantity)
+        amount = rate.charge(total.records + 1, counted) - rate.charge(total.records, total.quantity)
+        capped = record.zone != HOME and tariff.roaming_cap_minor is not None
+        if capped:
+            amount = min(amount, _left_of_cap(tariff, month))
+        if total.amount_minor + amount > MAX_SUBTOTAL_MINOR:
+            return None
         total.records, total.quantity, total.amount_minor = (
-            total.records + 1, quantity, total.amount_minor + amount,
+            total.records + 1, counted, total.amount_minor + amount,
         )  # fmt: skip
-        self._changed[total.key] = total
+        month[record.kind, record.zone] = self._changed[total.key] = total
+        if capped:
+            self._tell_roaming(account, tariff, month, total)
         if rate.included:
             self._tell_included(account, tariff, rate, total)
-        return tariff.plan_id, covered, amount
+        return amount
 
     def write(self) -> None:
         table: Any = UsageTotal.__table__
@@ -199,24 +221,22 @@ class _Rating:
         ]
         if old:
             self._session.connection().execute(_UPDATE_TOTAL, old)
+        self._session.add_all(events.allowance_used(allowance) for allowance in self._drawn.values())
         self._session.flush()
 
-    def _draw(self, account: Account, record: UsageRecordIn) -> int:
-        """Take a record's quantity from bought allowances, the one that lapses first before others."""
+    def _draws(self, account: Account, record: UsageRecordIn) -> list[tuple[Allowance, int]]:
+        """What of a record each bought allowance covers, the one that lapses first before others."""
         kind = record.kind if record.zone == HOME else f"roaming_{record.kind.removeprefix('voice_')}"
-        covered = 0
+        found, left = [], record.quantity
         for allowance in self._allowances.get((account.user_id, kind), ()):
-            if covered == record.quantity:
-                break
             if allowance.starts_at <= record.occurred_at and (
                 allowance.ends_at is None or record.occurred_at < allowance.ends_at
             ):
-                part = min(record.quantity - covered, allowance.granted - allowance.used)
-                allowance.used += part
-                covered += part
+                part = min(left, allowance.granted - allowance.used)
+                left -= part
                 if part:
-                    self._tell_allowance(account, allowance)
-        return covered
+                    found.append((allowance, part))
+        return found
 
     def _tariff(self, account_id: str, record: UsageRecordIn) -> Tariff | None:
         """The tariff that prices a record: of the subscriptions held then, the oldest that has a rate for it."""
@@ -250,9 +270,9 @@ class _Rating:
         tariff: Tariff,
         month: Mapping[tuple[str, str], Total],
         total: Total,
-        spent: int,
     ) -> None:
         assert tariff.roaming_cap_minor is not None
+        spent = _roamed(month)
         reached = _reached(spent, tariff.roaming_cap_minor)
         if reached > max(each.roaming_notified for each in month.values()):
             total.roaming_notified = reached
@@ -278,6 +298,15 @@ _UPDATE_TOTAL = (
     .where(*(_TOTALS.c[name] == bindparam(f"of_{name}") for name in _KEY))
     .values({name: bindparam(name) for name in _SUMS})
 )
+
+
+def _roamed(month: Mapping[tuple[str, str], Total]) -> int:
+    return sum(each.amount_minor for (_, zone), each in month.items() if zone != HOME)
+
+
+def _left_of_cap(tariff: Tariff, month: Mapping[tuple[str, str], Total]) -> int:
+    assert tariff.roaming_cap_minor is not None
+    return max(0, tariff.roaming_cap_minor - _roamed(month))
 
 
 def _reached(used: int, granted: int) -> int:

@@ -32,7 +32,7 @@ def admin(key: str | None = None) -> dict[str, str]:
 
 def test_an_invoice_tells_what_is_owed_and_the_platform_hears_of_it_once(client: FlaskClient) -> None:
     user_id = open_account()
-    lines = [a_line(349_000), a_line(5_050, description="Static address", quantity=3)]
+    lines = [a_line(349_000), a_line(5_050, description="ශ්\u200dරී ලංකා · ip address", quantity=3)]
     with clock.frozen(datetime(2026, 11, 21, tzinfo=UTC)):
         headers = admin()
         answer = client.post(POST, json=wish(user_id, lines=lines, period="2026-11"), headers=headers)

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from billing.handlers import HANDLERS
 from billing.models.tariffs import Rate
 from common import clock, contracts, ids
-from tests.support.billing import a_record, admin, offer_plan, open_account, rupees, subscribe, use
+from tests.support.billing import (
+    a_record,
+    admin,
+    offer_plan,
+    open_account,
+    run_billing,
+    rupees,
+    subscribe,
+    use,
+)
 from tests.support.services import an_event, bearer, deliver, emitted
 
 DATA = {
@@ -152,6 +161,10 @@ def test_what_a_bought_service_brings_is_used_up_first_and_lapses_with_it(
     bought, plan = usage(client, user_id)["allowances"]
     assert (bought["used"], bought["percent"], plan["used"]) == (600, 60, 0)
     assert emitted("usage.threshold_reached")[0].data["service_id"] == service_id
+    (told,) = emitted("allowance.used")
+    assert contracts.violation(told.type, told.data) is None
+    assert (told.data["service_id"], told.data["used"]) == (service_id, 600)
+    assert told.data["until"] == data["expires_at"]
     off = {
         "service_id": service_id,
         "user_id": user_id,
@@ -162,6 +175,21 @@ def test_what_a_bought_service_brings_is_used_up_first_and_lapses_with_it(
     deliver(HANDLERS, an_event("service.deactivated", user_id, off, time=clock.now()))
     use(client, a_record(user_id, 101))
     assert charged(client, user_id) == {"data_mb@home": 10}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=0001-01-01",
+        "to=9999-12-31",
+        "from=2026-11-02&to=2026-11-01",
+        "from=2025-11-01",
+        "day=2026-11-01",
+    ],
+)
+def test_days_out_of_range_are_refused(client: FlaskClient, user_id: str, query: str) -> None:
+    answer = client.get(f"/api/billing/usage?{query}", headers=bearer(user_id))
+    assert (answer.status_code, answer.json["code"]) == (422, "validation_failed")
 
 
 def test_ndjson_is_taken_as_json_is(client: FlaskClient, user_id: str) -> None:
@@ -177,6 +205,20 @@ def test_records_of_unknown_users_are_named_and_others_kept(client: FlaskClient,
     stranger, mine = a_record(ids.new_id()), a_record(user_id)
     answer = use(client, stranger, mine)
     assert (answer["accepted"], answer["unknown_users"]) == (1, [stranger["record_id"]])
+
+
+def test_a_record_that_costs_more_than_an_invoice_can_say_is_named_and_left_out(
+    client: FlaskClient,
+) -> None:
+    """Kept, it would keep the billing run from ever getting past this customer."""
+    dear = {"kind": "data_mb", "name": "Data", "tiers": [{"price_minor": 10**9}]}
+    user_id = open_account()
+    subscribe(client, user_id, offer_plan(client, rates=[dear]))
+    absurd, large, over = (a_record(user_id, quantity) for quantity in (10**12, 1_000, 1))
+    answer = use(client, absurd, large, over)
+    assert (answer["accepted"], answer["implausible"]) == (1, [absurd["record_id"], over["record_id"]])
+    assert charged(client, user_id) == {"data_mb@home": 10**12}
+    assert run_billing(client, "2026-11")["invoices"] == 1
 
 
 def test_usage_without_a_plan_for_it_is_kept_and_said_to_be_unrated(client: FlaskClient) -> None:
