@@ -2,6 +2,9 @@
 
 It routes, keeps a chat client on its process, passes WebSockets and event streams through, and answers for services
 that are away. Tokens are checked by the services themselves; limits and the other plugins are Kong's.
+
+`python -m dev.gateway FILE` writes the configuration for a network of containers, where the names of Kong's targets are
+looked up each second: processes may come and go (deploy/caddy).
 """
 
 import json
@@ -14,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from dev.environment import ROOT
+from dev.environment import GATEWAY_PORT, ROOT
 from dev.ports import LOOPBACK
 
 KONG_FILE = ROOT / "kong" / "kong.yaml"
@@ -85,19 +88,30 @@ def caddy_environment(folder: Path) -> dict[str, str]:
     return {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
 
 
-def write_caddy_configuration(file: Path, port: int, upstreams: Mapping[str, Sequence[int]]) -> None:
-    """Write Caddy's configuration for the routes whose service has upstreams (loopback ports)."""
+Upstreams = Mapping[str, Sequence[int] | str]
+"""Where each service is: its loopback ports, or `name:port`, all addresses of which are its processes."""
+
+
+def write_caddy_configuration(file: Path, port: int, upstreams: Upstreams, host: str = LOOPBACK) -> None:
+    """Write Caddy's configuration for the routes whose service has upstreams."""
     file.write_text(
-        json.dumps(caddy_configuration(load_routes(), port, upstreams), indent=2), encoding="utf-8"
+        json.dumps(caddy_configuration(load_routes(), port, upstreams, host), indent=2), encoding="utf-8"
     )
 
 
+def load_targets(file: Path = KONG_FILE) -> dict[str, str]:
+    """Each service's `name:port` in Kong's file."""
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    targets = {upstream["name"]: upstream["targets"][0]["target"] for upstream in document["upstreams"]}
+    return {service["name"]: targets[service["host"]] for service in document["services"]}
+
+
 def caddy_configuration(
-    routes: Sequence[Route], port: int, upstreams: Mapping[str, Sequence[int]]
+    routes: Sequence[Route], port: int, upstreams: Upstreams, host: str = LOOPBACK
 ) -> dict[str, Any]:
     served = [route for route in routes if route.service in upstreams]
     server = {
-        "listen": [f"{LOOPBACK}:{port}"],
+        "listen": [f"{host}:{port}"],
         "protocols": ["h1"],
         "automatic_https": {"disable": True},
         "routes": [
@@ -132,24 +146,35 @@ def _request_id() -> dict[str, Any]:
     }
 
 
-def _proxy(route: Route, ports: Sequence[int]) -> dict[str, Any]:
+def _proxy(route: Route, upstreams: Sequence[int] | str) -> dict[str, Any]:
     match: dict[str, Any] = {"path_regexp": {"pattern": route.pattern}}
     if route.methods:
         match["method"] = sorted(route.methods)
     handler: dict[str, Any] = {
         "handler": "reverse_proxy",
-        "upstreams": [{"dial": f"{LOOPBACK}:{port}"} for port in ports],
+        **_destination(route.service, upstreams),
         "flush_interval": -1,  # event streams reach the client as they are written
         # Idle connections are dropped here before the services drop them (75 s), so no request meets a closing one.
         "transport": {"protocol": "http", "dial_timeout": "2s", "keep_alive": {"idle_timeout": "30s"}},
     }
-    if len(ports) > 1:
-        handler["load_balancing"] = {
-            "selection_policy": {"policy": "cookie", "name": f"{route.service}_process"},
-            "retries": len(ports) - 1,
-        }
-        handler["health_checks"] = {"passive": {"fail_duration": "2s"}}
     return {"match": [match], "handle": [handler], "terminal": True}
+
+
+def _destination(service: str, upstreams: Sequence[int] | str) -> dict[str, Any]:
+    """Which process gets a request. One that cannot be reached is left alone for two seconds, and another one asked."""
+    sticky = {"policy": "cookie", "name": f"{service}_process"}
+    several = {"health_checks": {"passive": {"fail_duration": "2s"}}}
+    if isinstance(upstreams, str):
+        name, _, port = upstreams.partition(":")
+        return {
+            "dynamic_upstreams": {"source": "a", "name": name, "port": port, "refresh": "1s"},
+            "load_balancing": {"selection_policy": sticky, "try_duration": "2s"},
+            **several,
+        }
+    found: dict[str, Any] = {"upstreams": [{"dial": f"{LOOPBACK}:{port}"} for port in upstreams]}
+    if len(upstreams) > 1:
+        found |= {"load_balancing": {"selection_policy": sticky, "retries": len(upstreams) - 1}, **several}
+    return found
 
 
 def _problem(
@@ -177,3 +202,12 @@ def _problem(
         },
         "body": json.dumps(document),
     }
+
+
+def main() -> None:
+    everywhere = "0.0.0.0"  # noqa: S104 (inside a container, whose port is published on loopback)
+    write_caddy_configuration(Path(sys.argv[1]), GATEWAY_PORT, load_targets(), everywhere)
+
+
+if __name__ == "__main__":
+    main()
