@@ -3,8 +3,6 @@
 import re
 import signal
 
-import pytest
-
 from common import ids
 
 _ID = re.compile(ids.UUID_PATTERN)
@@ -15,14 +13,6 @@ pytest_plugins = ["tests.support.postgres", "tests.support.rabbitmq", "tests.sup
 def pytest_configure() -> None:
     """A run that is told to stop (a CI's time limit) ends its servers as after Ctrl-C, rather than leave them."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers a file stays together (its servers start once), and so does all that shares the platform."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -16,7 +16,7 @@ DESKTOP = {"width": 1280, "height": 800}
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def care_platform() -> Iterator[Platform]:
     if CHROMIUM is None:
         pytest.skip("no Chromium")
@@ -24,7 +24,7 @@ def care_platform() -> Iterator[Platform]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(care_platform: Platform) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -204,8 +204,8 @@ def _outer_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(shared)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def platform() -> Iterator[Platform]:
-    """One platform on SQLite with the demo operator, for tests that break nothing; who breaks one starts its own."""
+    """A platform on SQLite with the demo operator, for the tests of one file; who breaks one starts its own."""
     with Platform(seed=True) as running:
         yield running

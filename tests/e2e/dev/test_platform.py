@@ -1,15 +1,11 @@
-"""`make up`, `make demo` and `make down` on the real services."""
+"""`make up` and `make down` on real services; `make demo` is among the flows."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from dev.environment import ROOT
 from tests.support.platform import Platform
 
 pytestmark = pytest.mark.platform
@@ -35,23 +31,6 @@ def _invoices(platform: Platform) -> list[str]:
     token = httpx.post(f"{platform.url}/api/auth/login", json=login).json()["access_token"]
     answer = httpx.get(f"{platform.url}/api/billing/invoices", headers={"Authorization": f"Bearer {token}"})
     return [invoice["id"] for invoice in answer.json()["items"]]
-
-
-@pytest.mark.xdist_group("platform")
-def test_the_demo_comes_to_its_end(platform: Platform) -> None:
-    environment = {**os.environ, "SRICARE_HOME": str(platform.home.path), "PUBLIC_URL": platform.url}
-    demo = subprocess.run(
-        [sys.executable, "-m", "dev.demo"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (demo.returncode, demo.stderr) == (0, "")
-    assert "the service is active" in demo.stdout
-    assert "told of the paid invoice" in demo.stdout
 
 
 def test_going_down_ends_every_process_and_coming_up_again_keeps_the_data() -> None:

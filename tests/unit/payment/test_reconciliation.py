@@ -14,10 +14,10 @@ from payment.jobs import advance_payments, compare_settlements, make_refunds
 from payment.models import Payment, PaymentState, SettlementLine
 from payment.use_cases import reconciliations
 from tests.support.payments import LOSES_ANSWER, card, new_order, order_event, pay, top_up
-from tests.support.services import bearer
+from tests.support.services import bearer, token
 
 ME, ADMIN = ids.new_id(), ids.new_id()
-STAFF = bearer(ADMIN, "admin")
+STAFF = {"Authorization": f"Bearer {token(ADMIN, 'admin', exp=4_000_000_000)}"}
 PATH = "/api/payment/admin/reconciliations"
 
 
