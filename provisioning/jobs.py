@@ -50,8 +50,11 @@ CLOSED = Gauge(
 
 def carry_out(command_id: str, elements: NetworkElements, rules: CallRules) -> None:
     """One attempt at a command: claim, call, settle. A crash anywhere leaves it to be due again after the lease."""
-    with transaction() as session:
-        call = commands.claim_command(session, command_id=command_id, rules=rules)
+    try:
+        with transaction() as session:
+            call = commands.claim_command(session, command_id=command_id, rules=rules)
+    except commands.NotAdmitted:
+        return
     if call is None:
         return
     began = time.perf_counter()

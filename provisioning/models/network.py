@@ -174,6 +174,13 @@ class NetworkElement(Base):
         self.next_at = max(self.next_at or now, now) + rules.interval
         return True
 
+    @property
+    def answer_is_news(self) -> bool:
+        """Whether an answer now changes more than the second at which the last one came."""
+        if self.failures or self.open_until is not None or self.answered_at is None:
+            return True
+        return clock.now() - self.answered_at >= timedelta(seconds=1)
+
     def answered(self) -> None:
         """It gave a whole answer, whatever it says."""
         self.answered_at, self.failures, self.open_until = clock.now(), 0, None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from common import clock
@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 300.0
 REFUSED_PAUSE = timedelta(hours=1)
+
+
+class NotAdmitted(Exception):
+    """The element may not be called now: it is held, its circuit is open, or its pace does not allow it."""
 
 
 def job_of(element: Element) -> str:
@@ -69,7 +73,11 @@ def tell_element(
 
 
 def claim_command(session: Session, *, command_id: str, rules: CallRules) -> Call | None:
-    """What to tell the element, for the caller alone while the lease lasts; None when there is nothing to do (now)."""
+    """What to tell the element, for the caller alone while the lease lasts; None when there is nothing to do (now).
+
+    Raises NotAdmitted when the element may not be called now: the caller rolls back. All claims of an element queue on
+    its row, so it is locked last, when all the rest is written.
+    """
     held = _lock(session, command_id)
     command, service = held.command, held.service
     if not command.due:
@@ -83,13 +91,14 @@ def claim_command(session: Session, *, command_id: str, rules: CallRules) -> Cal
             held.order.fail("service_ended")
             session.add(events.order_failed(held.order, "service_ended"))
         return None
-    if not _element(session, service.element).admit(rules):
-        return None
     command.claim(rules.lease)
     if held.order is not None:
         held.order.start()
     session.add(CommandAttempt(command_id=command.id, number=command.attempts))
     customer = session.get(Customer, service.user_id)
+    session.flush()
+    if not _element(session, service.element).admit(rules):
+        raise NotAdmitted(service.element.value)
     return Call(
         command_id=command.id,
         attempt=command.attempts,
@@ -111,13 +120,12 @@ def settle_command(
     """Do what follows from an element's answer, once: a command that is settled stays as it is. Safe to repeat."""
     held = _lock(session, command_id)
     _end_attempt(session, command_id, attempt, answer)
-    element = _element(session, held.service.element)
     if answer.verdict is Verdict.FAILED:
-        element.failed(answer.reason, rules)
+        _element(session, held.service.element).failed(answer.reason, rules)
         if held.command.state is CommandState.PENDING and held.command.attempts == attempt:
             held.command.try_again(after=_pause(attempt))
         return
-    element.answered()
+    _note_answer(session, held.service.element)
     done = answer.verdict is Verdict.DONE
     if not held.command.settle(CommandState.DONE if done else CommandState.REFUSED):
         return
@@ -183,11 +191,22 @@ def _element(session: Session, kind: Element) -> NetworkElement:
     return session.get_one(NetworkElement, kind, with_for_update=True)
 
 
+def _note_answer(session: Session, kind: Element) -> None:
+    """Most answers change nothing worth waiting for the element's row."""
+    if session.get_one(NetworkElement, kind).answer_is_news:
+        _element(session, kind).answered()
+
+
 def _end_attempt(session: Session, command_id: str, number: int, answer: Answer) -> None:
-    attempt = session.get_one(CommandAttempt, (command_id, number))
-    attempt.ended_at = clock.now()
-    attempt.outcome = answer.reason or answer.verdict.value
-    attempt.detail = answer.detail[:500] or None
+    session.execute(
+        update(CommandAttempt)
+        .where(CommandAttempt.command_id == command_id, CommandAttempt.number == number)
+        .values(
+            ended_at=clock.now(),
+            outcome=answer.reason or answer.verdict.value,
+            detail=answer.detail[:500] or None,
+        )
+    )
 
 
 def _settle_activation(session: Session, held: _Held, refusal: Answer | None) -> None:
