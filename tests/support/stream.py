@@ -32,6 +32,7 @@ def event_streams(app: Flask, folder: Path, *, workers: int = 1) -> Iterator[tup
             "SRICARE_ENV": "development",
             "WEB_WORKERS": str(workers),
             "WEB_THREADS": "2",
+            "GUNICORN_CMD_ARGS": "--log-level info",
         }
         options = ("--config", "python:common.web.gunicorn_conf", "--bind", f"127.0.0.1:{port}")
         command = [sys.executable, "-m", "gunicorn", *options, "notification.app:create_app()"]

@@ -1,7 +1,7 @@
 """SMS gateways, webhooks and web push against a real HTTP server, over real sockets."""
 
 import base64
-import time
+import threading
 from collections.abc import Iterator
 from urllib.parse import parse_qs
 
@@ -31,6 +31,7 @@ MESSAGE = Sms(ids.new_id(), "+94771234567", "ක්‍රියාත්මක�
 VAPID = "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw"
 P256DH = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
 AUTH = "BTBZMqHH6r4Tts7J_aSIgg"
+PATIENCE_S = 15.0
 
 
 @pytest.fixture
@@ -41,13 +42,13 @@ def sink() -> Iterator[HttpSink]:
 
 @pytest.fixture
 def http() -> Iterator[Http]:
-    made = Http(timeout_s=0.3, public_only=False)
+    made = Http(timeout_s=PATIENCE_S, public_only=False)
     yield made
     made.close()
 
 
 def gateway(http: Http, sink: HttpSink) -> HttpSms:
-    return HttpSms(http, url=f"{sink.url}/send", token="a token", sender="SriCare", timeout_s=0.3)
+    return HttpSms(http, url=f"{sink.url}/send", token="a token", sender="SriCare", timeout_s=PATIENCE_S)
 
 
 def twilio(http: Http, sink: HttpSink) -> TwilioSms:
@@ -58,7 +59,7 @@ def twilio(http: Http, sink: HttpSink) -> TwilioSms:
         token="t",
         sender="+15550001",
         status_url="https://x/y",
-        timeout_s=0.3,
+        timeout_s=PATIENCE_S,
     )
 
 
@@ -122,17 +123,22 @@ def test_half_an_answer_and_none_in_time_leave_it_open_whether_it_was_taken(
     with pytest.raises(OutcomeUnknown):
         gateway(http, sink).send(MESSAGE)
 
+    given_up = threading.Event()
+
     def slow(_: object) -> tuple[int, dict[str, str], bytes]:
-        time.sleep(0.5)
+        given_up.wait()
         return 200, {}, b"{}"
 
     sink.answer = slow
+    impatient = Http(timeout_s=0.3, public_only=False)
     with pytest.raises(OutcomeUnknown):
-        gateway(http, sink).send(MESSAGE)
+        gateway(impatient, sink).send(MESSAGE)
+    given_up.set()
+    impatient.close()
 
 
 def test_a_gateway_that_is_not_there_got_nothing(http: Http) -> None:
-    nobody = HttpSms(http, url="http://127.0.0.1:9/", token=None, sender="x", timeout_s=0.3)
+    nobody = HttpSms(http, url="http://127.0.0.1:9/", token=None, sender="x", timeout_s=PATIENCE_S)
     with pytest.raises(ProviderAway) as away:
         nobody.send(MESSAGE)
     assert not isinstance(away.value, OutcomeUnknown)
@@ -146,7 +152,7 @@ def test_an_endless_answer_is_left_early(http: Http, sink: HttpSink) -> None:
 def test_a_webhook_is_signed_and_its_repeat_has_the_same_id_and_body(http: Http, sink: HttpSink) -> None:
     message = hook(sink)
     for _ in range(2):
-        WebhookSender(http, timeout_s=0.3).send(message)
+        WebhookSender(http, timeout_s=PATIENCE_S).send(message)
     first, second = sink.got
     assert first.body == second.body == message.payload
     assert first.headers["webhook-id"] == second.headers["webhook-id"] == message.id
@@ -156,7 +162,7 @@ def test_a_webhook_is_signed_and_its_repeat_has_the_same_id_and_body(http: Http,
 def test_a_redirect_is_not_followed(http: Http, sink: HttpSink) -> None:
     sink.answer = lambda _: (307, {"Location": "http://169.254.169.254/latest/meta-data"}, b"")
     with pytest.raises(TemporaryFailure):
-        WebhookSender(http, timeout_s=0.3).send(hook(sink))
+        WebhookSender(http, timeout_s=PATIENCE_S).send(hook(sink))
     assert len(sink.got) == 1
 
 
@@ -168,7 +174,7 @@ def test_no_local_address_is_called_whatever_it_is_called(sink: HttpSink, host: 
     public = Http(timeout_s=0.3, public_only=True)
     url = sink.url.replace("127.0.0.1", host)
     with pytest.raises(PermanentFailure) as refused:
-        WebhookSender(public, timeout_s=0.3).send(WebhookCall("1", url, new_secret(), b"{}"))
+        WebhookSender(public, timeout_s=PATIENCE_S).send(WebhookCall("1", url, new_secret(), b"{}"))
     assert refused.value.reason == "address_not_allowed"
     assert sink.connections == 0
 
@@ -176,7 +182,7 @@ def test_no_local_address_is_called_whatever_it_is_called(sink: HttpSink, host: 
 def test_a_push_is_identified_and_unreadable_to_the_push_service(http: Http, sink: HttpSink) -> None:
     sink.answer = lambda _: (201, {}, b"")
     key = VapidKey(VAPID)
-    WebPush(http, key=key, contact="mailto:ops@example.lk", timeout_s=0.3).send(a_push(sink))
+    WebPush(http, key=key, contact="mailto:ops@example.lk", timeout_s=PATIENCE_S).send(a_push(sink))
     (got,) = sink.got
     assert got.headers["content-encoding"] == "aes128gcm"
     assert b"title" not in got.body
@@ -190,7 +196,7 @@ def test_a_push_is_identified_and_unreadable_to_the_push_service(http: Http, sin
 def test_a_subscription_that_is_gone_is_told_from_trouble(
     http: Http, sink: HttpSink, status: int, reason: str
 ) -> None:
-    sender = WebPush(http, key=VapidKey(VAPID), contact="mailto:ops@example.lk", timeout_s=0.3)
+    sender = WebPush(http, key=VapidKey(VAPID), contact="mailto:ops@example.lk", timeout_s=PATIENCE_S)
     sink.answer = lambda _: (status, {}, b"")
     with pytest.raises(PermanentFailure) as gone:
         sender.send(a_push(sink))

@@ -30,7 +30,7 @@ def provider(port: int, **changes: Any) -> SmtpProvider:
         "user": None,
         "password": None,
         "ca_file": None,
-        "timeout_s": 2.0,
+        "timeout_s": 15.0,
     }
     return SmtpProvider(**(options | changes))
 

@@ -17,7 +17,6 @@ from notification.models import Delivery, Notification
 from tests.support.eventually import eventually
 from tests.support.notification_worker import publish, sinks, worker
 from tests.support.notifications import sample, user_data
-from tests.support.rabbitmq import PrivateRabbit
 from tests.support.services import make_app
 
 pytestmark = pytest.mark.broker
@@ -44,7 +43,7 @@ def all_sent() -> bool:
 
 
 def test_a_killed_worker_delays_messages_and_neither_loses_nor_doubles_any(
-    app: Flask, tmp_path: Path, rabbit: PrivateRabbit
+    app: Flask, tmp_path: Path, broker_url: str
 ) -> None:
     users = [ids.new_id() for _ in range(CUSTOMERS)]
     bodies = []
@@ -54,13 +53,13 @@ def test_a_killed_worker_delays_messages_and_neither_loses_nor_doubles_any(
             ("user.created", user_data(user_id)),
         ):
             bodies.append((event_type, new_event(event_type, subject=user_id, data=data).body.encode()))
-    publish(rabbit.url, bodies)
-    with worker(app, tmp_path, rabbit.url, **sinks(tmp_path)) as process:
+    publish(broker_url, bodies)
+    with worker(app, tmp_path, broker_url, **sinks(tmp_path)) as process:
         eventually(lambda: len(rows(Notification)) >= 10, within=30)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    publish(rabbit.url, bodies)  # and everything is delivered again
-    with worker(app, tmp_path, rabbit.url, **sinks(tmp_path)):
+    publish(broker_url, bodies)  # and everything is delivered again
+    with worker(app, tmp_path, broker_url, **sinks(tmp_path)):
         # One attempt may have died in the middle; it is repeated when its lease is over.
         eventually(all_sent, within=60, every=0.2)
     mails = {path.name for path in (tmp_path / "mail").glob("*.eml")}
