@@ -145,4 +145,6 @@ def test_more_readers_than_threads_are_told_at_once_and_only_their_own(
     eventually(lambda: all(reader.ended.is_set() for reader in readers), within=10)
     eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, within=10)
     log = (folder / "web.log").read_text()
-    assert "Worker exiting" in log, "readers do not hold up the end: the process was not killed for its lateness"
+    assert "Worker exiting" in log, (
+        "readers do not hold up the end: the process was not killed for its lateness"
+    )
