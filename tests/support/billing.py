@@ -8,6 +8,7 @@ from werkzeug.test import TestResponse
 
 from billing.handlers import HANDLERS
 from common import clock, ids
+from common.messaging import Event
 from tests.support.services import an_event, bearer, deliver
 
 ADMIN = ids.new_id()
@@ -16,6 +17,12 @@ ADMIN = ids.new_id()
 def open_account(user_id: str | None = None, **profile: Any) -> str:
     """The id of a user who has an account now."""
     user_id = user_id or ids.new_id()
+    deliver(HANDLERS, an_account_event(user_id, **profile))
+    return user_id
+
+
+def an_account_event(user_id: str, **profile: Any) -> Event:
+    """`user.created`, from which the account is made."""
     data = {
         "user_id": user_id,
         "phone": "+94771234567",
@@ -25,8 +32,7 @@ def open_account(user_id: str | None = None, **profile: Any) -> str:
         "roles": ["customer"],
         "created_at": clock.rfc3339(clock.now()),
     }
-    deliver(HANDLERS, an_event("user.created", user_id, data | profile))
-    return user_id
+    return an_event("user.created", user_id, data | profile)
 
 
 def rupees(amount: float, currency: str = "LKR") -> dict[str, Any]:
@@ -53,6 +59,11 @@ def bill(
 def pay(user_id: str, invoice_id: str, amount: int, payment_id: str | None = None) -> str:
     """The payment service has collected an amount for an invoice; the payment's id."""
     payment_id = payment_id or ids.new_id()
+    deliver(HANDLERS, payment_event(user_id, invoice_id, amount, payment_id))
+    return payment_id
+
+
+def payment_event(user_id: str, invoice_id: str, amount: int, payment_id: str) -> Event:
     data = {
         "payment_id": payment_id,
         "user_id": user_id,
@@ -61,23 +72,28 @@ def pay(user_id: str, invoice_id: str, amount: int, payment_id: str | None = Non
         "method": {"type": "card", "brand": "visa", "last4": "4242"},
         "completed_at": clock.rfc3339(clock.now()),
     }
-    deliver(HANDLERS, an_event("payment.completed", user_id, data))
-    return payment_id
+    return an_event("payment.completed", user_id, data)
 
 
 def refund(user_id: str, invoice_id: str, payment_id: str, amount: int, refund_id: str | None = None) -> str:
     """The payment service has given an amount back; the refund's id."""
     refund_id = refund_id or ids.new_id()
+    deliver(HANDLERS, refund_event(user_id, invoice_id, payment_id, amount, refund_id))
+    return refund_id
+
+
+def refund_event(
+    user_id: str, invoice_id: str, payment_id: str, amount: int, refund_id: str | None = None
+) -> Event:
     data = {
         "payment_id": payment_id,
-        "refund_id": refund_id,
+        "refund_id": refund_id or ids.new_id(),
         "user_id": user_id,
         "reference": {"type": "invoice", "id": invoice_id},
         "amount": rupees(amount),
         "reason": "requested",
     }
-    deliver(HANDLERS, an_event("payment.refunded", user_id, data))
-    return refund_id
+    return an_event("payment.refunded", user_id, data)
 
 
 def _document(answer: TestResponse) -> dict[str, Any]:
