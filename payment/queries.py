@@ -49,20 +49,12 @@ class Due(NamedTuple):
 _DUE = select(Payable.owner_id, Payable.state, Payable.amount_minor, Payable.currency).where(
     Payable.id == bindparam("key"), Payable.type == bindparam("kind")
 )
-_PAYMENT_EXISTS = select(Payment.__table__.c.id).where(Payment.__table__.c.id == bindparam("key"))
 
 
 def find_due(session: Session, kind: ReferenceType, reference_id: str) -> Due | None:
     """What is owed, or None for what is not known (yet)."""
     row = session.connection().execute(_DUE, {"key": reference_id, "kind": kind}).one_or_none()
     return None if row is None else Due(*row)
-
-
-def find_payment(session: Session, payment_id: str) -> Payment | None:
-    """Cheap where there is none, as nearly always."""
-    if session.connection().execute(_PAYMENT_EXISTS, {"key": payment_id}).one_or_none() is None:
-        return None
-    return session.get(Payment, payment_id)
 
 
 def get_payment_of(session: Session, payment_id: str, user_id: str | None) -> Payment:

@@ -237,12 +237,19 @@ _BEFORE: dict[PaymentState, tuple[PaymentState, ...]] = {
 # once, since building one anew costs more than running it.
 
 
-def take_payable(session: Session, reference_id: str, payment_id: str, amount: Money) -> bool:
-    """open → paid by this payment; False when it is not open, or another amount is due by now."""
+def take_payable(session: Session, payment: Payment) -> bool:
+    """open → paid by this payment; False when it is unknown, another's, not open, or another amount is due."""
     return changed_one(
         session,
         _TAKE,
-        {"key": reference_id, "payment": payment_id, "due": amount.amount_minor, "money": amount.currency},
+        {
+            "key": payment.reference_id,
+            "kind": payment.reference_type,
+            "owner": payment.user_id,
+            "payment": payment.id,
+            "due": payment.amount_minor,
+            "money": payment.currency,
+        },
     )
 
 
@@ -269,6 +276,8 @@ _TAKE = (
     sql_update(Payable.__table__)  # type: ignore[arg-type]
     .where(
         Payable.id == bindparam("key"),
+        Payable.type == bindparam("kind"),
+        Payable.owner_id == bindparam("owner"),
         Payable.state == PayableState.OPEN,
         Payable.amount_minor == bindparam("due"),
         Payable.currency == bindparam("money"),

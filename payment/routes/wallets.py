@@ -17,7 +17,7 @@ from payment.errors import (
     WalletTooLow,
 )
 from payment.routes.blueprint import routes, settings
-from payment.routes.payments import pay
+from payment.routes.paying import pay
 from payment.schemas import (
     EntriesQuery,
     PaymentOut,

@@ -66,6 +66,20 @@ class CardFacts:
     saved_method_id: str | None = None
 
 
+class NotKnownYet(Exception):
+    """The event of the order or invoice has not arrived."""
+
+
+def check_wish(session: Session, wish: Wish) -> None:
+    """Raises NotKnownYet, NotFound (another's), AlreadyPaid, NotPayable, AmountMismatch."""
+    if wish.reference_id is None:
+        return
+    payable = queries.find_due(session, wish.reference_type, wish.reference_id)
+    if payable is None:
+        raise NotKnownYet
+    check_payable(payable, user_id=wish.user_id, amount=wish.amount)
+
+
 def check_payable(payable: queries.Due, *, user_id: str, amount: Money) -> None:
     """Raises NotFound (another's), AlreadyPaid, NotPayable, AmountMismatch."""
     if payable.owner_id != user_id:
@@ -88,9 +102,15 @@ def begin_payment(session: Session, wish: Wish, card: CardFacts | None, *, await
 
 
 def pay_from_wallet(session: Session, wish: Wish) -> Payment:
-    """The whole payment at once: `completed`, or `failed` when the balance is too low. Raises AlreadyPaid."""
+    """The whole payment at once: `completed`, or `failed` when the balance is too low.
+
+    Raises NotKnownYet, NotFound, AlreadyPaid, NotPayable, AmountMismatch.
+    """
     payment = _new(wish, None)
-    if _take_from_wallet(session, payment):
+    if not take_payable(session, payment):
+        check_wish(session, wish)
+        raise AlreadyPaid()
+    if _debit(session, payment):
         payment.state, payment.completed_at = PaymentState.COMPLETED, payment.created_at
         event = events.payment_completed(payment)
     else:
@@ -102,8 +122,10 @@ def pay_from_wallet(session: Session, wish: Wish) -> Payment:
 
 
 def settle_from_wallet(session: Session, payment: Payment) -> None:
-    """Take the money of a `processing` wallet payment whose reference is known by now. Raises AlreadyPaid."""
-    if not _take_from_wallet(session, payment):
+    """Take the money of a `processing` wallet payment whose reference is known by now."""
+    if not take_payable(session, payment):
+        fail_payment(session, payment, AlreadyPaid.code)
+    elif not _debit(session, payment):
         fail_payment(session, payment, "insufficient_balance")
     elif move_payment(session, payment, PaymentState.COMPLETED, completed_at=clock.now(), check_at=None):
         session.add(events.payment_completed(payment))
@@ -111,11 +133,9 @@ def settle_from_wallet(session: Session, payment: Payment) -> None:
         raise AlreadyPaid()
 
 
-def _take_from_wallet(session: Session, payment: Payment) -> bool:
-    """Payable paid and balance debited, or neither when the balance is too low. Raises AlreadyPaid."""
+def _debit(session: Session, payment: Payment) -> bool:
+    """The price of what was taken, out of the wallet; False, and it is given back, when the balance is too low."""
     assert payment.reference_id is not None
-    if not take_payable(session, payment.reference_id, payment.id, payment.amount):
-        raise AlreadyPaid()
     entry = wallets.debit(
         session,
         user_id=payment.user_id,
@@ -237,9 +257,7 @@ def admit_waiting(session: Session, payment: Payment, *, deadline_s: int) -> boo
 
 
 def _complete(session: Session, payment: Payment) -> Payment:
-    in_time = payment.reference_id is None or take_payable(
-        session, payment.reference_id, payment.id, payment.amount
-    )
+    in_time = payment.reference_id is None or take_payable(session, payment)
     if not move_payment(
         session, payment, PaymentState.COMPLETED, completed_at=clock.now(), check_at=None, gateway_token=None
     ):
