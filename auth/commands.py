@@ -70,7 +70,7 @@ def rotate_keys(at_once: bool) -> None:
     click.echo(_ring(parts()).rotate(at_once=at_once))
 
 
-@click.command("withdraw-key")
+@click.command("withdraw-key", context_settings={"ignore_unknown_options": True})  # a kid may begin with "-"
 @click.argument("kid")
 def withdraw_key(kid: str) -> None:
     """Take a key away whose private part is known to others; tokens signed with it are refused."""

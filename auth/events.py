@@ -119,11 +119,11 @@ def user_password_changed(user: User, reason: str, at: datetime) -> Outbox:
     )
 
 
-def user_locked_out(user: User, until: datetime, ip: str) -> Outbox:
+def user_locked_out(user_id: str, until: datetime, ip: str) -> Outbox:
     return new_event(
         "user.locked_out",
-        subject=user.id,
-        data={"user_id": user.id, "locked_until": clock.rfc3339(until), "ip": ip},
+        subject=user_id,
+        data={"user_id": user_id, "locked_until": clock.rfc3339(until), "ip": ip},
     )
 
 

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import redis
 from sqlalchemy import Table, bindparam, delete, insert, select, update
+from sqlalchemy.orm import Session
 
 from auth.config import Settings
 from auth.errors import TooManyAttempts
@@ -67,15 +68,19 @@ Claim = tuple[Limit, str]
 """A limit and the number, address or user that it is about."""
 
 
-class Store(Protocol):
-    """Counts. Keys are hashed already."""
+@dataclass(frozen=True)
+class Settlement:
+    """Keys under which all attempts are to be forgotten, and others that get one back."""
 
-    def take(self, claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
-        """Count an attempt under each key in turn, up to the first that refuses. Returns the seconds to wait (0: let
-        through) and the count under the last key."""
+    clear: Sequence[str]
+    give_back: Sequence[str]
 
-    def settle(self, clear: Sequence[str], give_back: Sequence[str]) -> None:
-        """Forget all attempts under some keys; one attempt less under others."""
+    def write(self, session: Session) -> None:
+        """In the table `attempts`."""
+        if self.give_back:
+            session.connection().execute(_GIVE_BACK, {"keys": self.give_back})
+        if self.clear:
+            session.connection().execute(_CLEAR, {"keys": self.clear})
 
 
 class Limiter:
@@ -83,30 +88,32 @@ class Limiter:
     them at once get no more tries than one after the other."""
 
     def __init__(self, settings: Settings) -> None:
-        self._database: Store = DatabaseStore()
-        self._redis: Store | None = RedisStore(settings.redis_url) if settings.redis_url else None
+        self._redis = RedisStore(settings.redis_url) if settings.redis_url else None
         self._redis_again_at = 0.0
 
     def admit(self, *claims: Claim) -> int:
         """Count an attempt. Raises TooManyAttempts. Returns the count of the last claim."""
         keyed = [(limit, _key(limit, subject)) for limit, subject in claims]
-        wait_s, count = self._in_redis(lambda store: store.take(keyed)) or self._database.take(keyed)
+        wait_s, count = self._in_redis(lambda store: store.take(keyed)) or _take(keyed)
         if wait_s > 0:
             raise TooManyAttempts(retry_after=math.ceil(wait_s))
         return count
 
     def settle(self, *, clear: Sequence[Claim] = (), give_back: Sequence[Claim] = ()) -> None:
         """After a success: forget all attempts under some claims; others get the last one back."""
-        keys = [_key(*claim) for claim in clear], [_key(*claim) for claim in give_back]
+        settlement = self.settlement(clear=clear, give_back=give_back)
+        if settlement is not None:
+            with transaction() as session:
+                settlement.write(session)
 
-        def settle(store: Store) -> bool:
-            store.settle(*keys)
-            return True
+    def settlement(
+        self, *, clear: Sequence[Claim] = (), give_back: Sequence[Claim] = ()
+    ) -> "Settlement | None":
+        """As `settle`, but for a transaction of the caller's to write; None when Redis has done it already."""
+        rest = Settlement([_key(*claim) for claim in clear], [_key(*claim) for claim in give_back])
+        return None if self._in_redis(lambda store: store.settle(rest)) else rest
 
-        if self._in_redis(settle) is None:
-            self._database.settle(*keys)
-
-    def _in_redis(self, work: Callable[[Store], T]) -> T | None:
+    def _in_redis(self, work: Callable[["RedisStore"], T]) -> T | None:
         if self._redis is None or time.monotonic() < self._redis_again_at:
             return None
         try:
@@ -121,21 +128,10 @@ def _key(limit: Limit, subject: str) -> str:
     return f"{limit.name}:{hashlib.sha256(subject.encode()).hexdigest()[:40]}"
 
 
-class DatabaseStore:
-    """Counts in the table `attempts`, each call in a transaction of its own."""
-
-    def take(self, claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
-        return rerun_lost_race(_take)(claims)
-
-    def settle(self, clear: Sequence[str], give_back: Sequence[str]) -> None:
-        with transaction() as session:
-            if give_back:
-                session.connection().execute(_GIVE_BACK, {"keys": give_back})
-            if clear:
-                session.connection().execute(_CLEAR, {"keys": clear})
-
-
+@rerun_lost_race
 def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
+    """Count an attempt under each key in turn, up to the first that refuses, in a transaction of its own. Returns the
+    seconds to wait (0: let through) and the count under the last key."""
     now, wait_s, count = clock.now(), 0.0, 0
     fresh: list[dict[str, Any]] = []
     old: list[dict[str, Any]] = []
@@ -182,6 +178,7 @@ class RedisStore:
         self._redis = redis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)
 
     def take(self, claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
+        """As `_take`."""
         count = 0
         for limit, key in claims:
             name, blocked = f"auth:{key}", f"auth:{key}:blocked"
@@ -204,9 +201,12 @@ class RedisStore:
                 return max(1.0, int(self._redis.pttl(blocked)) / 1000), count
         return 0.0, count
 
-    def settle(self, clear: Sequence[str], give_back: Sequence[str]) -> None:
-        for key in give_back:
+    def settle(self, settlement: Settlement) -> bool:
+        """True, or an error of Redis."""
+        for key in settlement.give_back:
             if int(self._redis.decr(f"auth:{key}")) < 0:
                 self._redis.delete(f"auth:{key}")
-        if clear:
-            self._redis.delete(*(f"auth:{key}{end}" for key in clear for end in ("", ":blocked")))
+        if settlement.clear:
+            ends = ("", ":blocked")
+            self._redis.delete(*(f"auth:{key}{end}" for key in settlement.clear for end in ends))
+        return True

@@ -43,21 +43,31 @@ class AuditEntry(Base):
 
     def content(self) -> dict[str, Any]:
         """All that the hash vouches for, as it stands in an archive too."""
-        return {
-            "id": self.id,
-            "seq": self.seq,
-            "event_id": self.event_id,
-            "action": self.action,
-            "source": self.source,
-            "user_id": self.user_id,
-            "actor_id": self.actor_id,
-            "ip": self.ip,
-            "happened_at": clock.rfc3339(self.happened_at),
-            "recorded_at": clock.rfc3339(self.recorded_at),
-            "correlation_id": self.correlation_id,
-            "data": self.data,
-            "previous_hash": self.previous_hash,
-        }
+        return chained_content({name: getattr(self, name) for name in CHAINED})
+
+
+CHAINED = (
+    "id",
+    "seq",
+    "event_id",
+    "action",
+    "source",
+    "user_id",
+    "actor_id",
+    "ip",
+    "happened_at",
+    "recorded_at",
+    "correlation_id",
+    "data",
+    "previous_hash",
+)
+"""The columns whose values the hash vouches for."""
+
+
+def chained_content(values: dict[str, Any]) -> dict[str, Any]:
+    """A row's values as they are hashed and archived: instants as text."""
+    instants = {name: clock.rfc3339(values[name]) for name in ("happened_at", "recorded_at")}
+    return values | instants
 
 
 def chain_hash(content: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, request
 from flask_jwt_extended import create_access_token
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from auth.errors import NotWhileActing
@@ -16,7 +17,7 @@ from auth.parts import parts
 from auth.schemas.accounts import UserOut
 from auth.schemas.sessions import TokensOut
 from auth.use_cases.audit import Client
-from auth.use_cases.sessions import note_login, start_session
+from auth.use_cases.sessions import start_session
 from common import clock, context, ids
 from common.identity import Identity, identity
 
@@ -94,7 +95,7 @@ def access_token(user_id: str, roles: list[str], session_id: str, **claims: Any)
     return token
 
 
-def tokens_out(user: User, access: str, refresh: str) -> TokensOut:
+def tokens_out(user: User | Row[Any], access: str, refresh: str) -> TokensOut:
     return TokensOut(
         user=UserOut.of(user),
         access_token=access,
@@ -116,7 +117,7 @@ class SignIn:
         session_id = ids.new_id()
         return cls(session_id, access_token(user_id, roles, session_id), secrets.token_urlsafe(32))
 
-    def start(self, session: Session, user: User, who: Client) -> TokensOut:
+    def start(self, session: Session, user: User | Row[Any], who: Client) -> TokensOut:
         start_session(
             session,
             session_id=self.session_id,
@@ -126,14 +127,6 @@ class SignIn:
             client=who,
         )
         return tokens_out(user, self.access, self.refresh)
-
-    def start_noted(
-        self, session: Session, user: User, who: Client, *, method: str, new_hash: str | None = None
-    ) -> TokensOut:
-        """Start the session and keep the sign-in in the audit trail."""
-        answer = self.start(session, user, who)
-        note_login(session, user, method=method, new_hash=new_hash, client=who)
-        return answer
 
 
 def locked_until(count: int) -> datetime | None:

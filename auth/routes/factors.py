@@ -30,6 +30,7 @@ from auth.schemas.factors import (
 )
 from auth.schemas.sessions import TokensOut
 from auth.use_cases import mfa, passkeys
+from auth.use_cases.sessions import note_login
 from common import ids
 from common.db import PageQuery, reading, transaction
 from common.identity import identity
@@ -153,7 +154,9 @@ def post_passkey_login_verify(body: PasskeyLoginIn) -> Response:
     sign_in = SignIn.of(user.id, user.roles)
     with transaction() as session:
         user = passkeys.use_passkey(session, passkey_id=passkey.id, sign_count=count)
-        return reply(sign_in.start_noted(session, user, who, method="passkey"))
+        answer = reply(sign_in.start(session, user, who))
+        note_login(session, user.id, method="passkey", client=who)
+        return answer
 
 
 @routes.get("/passkeys")

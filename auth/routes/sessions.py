@@ -2,8 +2,11 @@
 
 import secrets
 from datetime import timedelta
+from typing import Any
 
 from flask import Response
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
 
 from auth import queries
 from auth.errors import (
@@ -16,7 +19,7 @@ from auth.errors import (
     TooManyAttempts,
 )
 from auth.keys import successor
-from auth.models import User
+from auth.limits import Settlement
 from auth.parts import parts
 from auth.routes.base import (
     SignIn,
@@ -42,7 +45,7 @@ from auth.schemas.sessions import (
 )
 from auth.use_cases import mfa, sessions
 from auth.use_cases.audit import Client, raise_alert
-from common.db import PageQuery, reading, transaction
+from common.db import PageQuery, reading, snapshot, transaction
 from common.errors import NotFound, ServiceUnavailable
 from common.identity import identity
 from common.web import operation, reply, reply_page
@@ -58,45 +61,65 @@ from common.web import operation, reply, reply_page
 )
 def post_login(body: LoginIn) -> Response:
     """Answer and time are the same whether or not there is such an account."""
-    who, limiter, hashing = client(), parts().limiter, parts().hashing
+    who, limiter = client(), parts().limiter
     failures, attempts = ip_failures(who), tries("login", body.identifier)
     count = limiter.admit(per_minute(who), failures, attempts)
-    with reading() as session:
-        user = queries.find_login(session, phone=body.phone, email=body.email)
-        second_factor = user is not None and queries.needs_second_factor(session, user.id)
-    try:
-        right = hashing.verify(body.password, user.password_hash if user and user.active else None)
-    except ServiceUnavailable:
-        limiter.settle(give_back=[failures, attempts])
-        raise
-    if user is None or not right:
-        _fail(user, body.identifier, who, count)
-        raise InvalidCredentials()
-    limiter.settle(clear=[attempts], give_back=[failures])
-    if second_factor:
-        return _ask_for_second_factor(user)
-    new_hash = hashing.hash(body.password) if hashing.outdated(user.password_hash) else None
-    sign_in = SignIn.of(user.id, user.roles)
+    answer = None
+    while answer is None:  # again, when the account was changed while its password was being verified
+        with snapshot() as connection:
+            account = queries.find_sign_in(connection, phone=body.phone, email=body.email)
+        stored = account.password_hash if account is not None and account.active else None
+        try:
+            right = parts().hashing.verify(body.password, stored)
+        except ServiceUnavailable:
+            limiter.settle(give_back=[failures, attempts])
+            raise
+        if account is None or not right:
+            _fail(account, body.identifier, who, count)
+            raise InvalidCredentials()
+        settlement = limiter.settlement(clear=[attempts], give_back=[failures])
+        answer = _let_in(account, body.password, who, settlement)
+    return answer
+
+
+def _let_in(account: Row[Any], password: str, who: Client, settlement: Settlement | None) -> Response | None:
+    """The answer to a right password, in one transaction: a session, or the wish for the second factor. None when it
+    is not the password any more."""
+    hashing, new_hash = parts().hashing, None
+    if hashing.outdated(account.password_hash):
+        new_hash = hashing.hash(password)
+    sign_in = None if account.second_factor else SignIn.of(account.id, account.roles)
     with transaction() as session:
-        return reply(sign_in.start_noted(session, user, who, method="password", new_hash=new_hash))
+        if not sessions.confirm_verified(
+            session, user_id=account.id, verified=account.password_hash, new_hash=new_hash
+        ):
+            return None
+        if sign_in is None:
+            answer: TokensOut | MfaRequiredOut = _ask_for_second_factor(session, account.id)
+        else:
+            answer = sign_in.start(session, account, who)
+        if settlement is not None:
+            settlement.write(session)
+        if sign_in is not None:
+            sessions.note_login(session, account.id, method="password", client=who)
+        return reply(answer)
 
 
-def _fail(user: User | None, identifier: str, who: Client, count: int) -> None:
+def _fail(account: Row[Any] | None, identifier: str, who: Client, count: int) -> None:
     """Keep it; when one address fails at the most accounts that it may, have somebody look."""
-    settings = parts().settings
-    until = locked_until(count)
+    settings, until = parts().settings, locked_until(count)
     with transaction() as session:
         if until is not None:
             data = {"identifier": f"…{identifier[-3:]}", "failures": settings.login_free_attempts}
-            raise_alert(session, "many_failed_logins", user_id=user.id if user else "", client=who, data=data)
-        sessions.note_failed_login(session, user, identifier=identifier, client=who, locked_until=until)
+            user_id = account.id if account is not None else ""
+            raise_alert(session, "many_failed_logins", user_id=user_id, client=who, data=data)
+        sessions.note_failed_login(session, account, identifier=identifier, client=who, locked_until=until)
 
 
-def _ask_for_second_factor(user: User) -> Response:
+def _ask_for_second_factor(session: Session, user_id: str) -> MfaRequiredOut:
     token = secrets.token_urlsafe(32)
-    with transaction() as session:
-        mfa.begin_challenge(session, user_id=user.id, token=token)
-        return reply(MfaRequiredOut(mfa_token=token, methods=["totp", "recovery_code"]))
+    mfa.begin_challenge(session, user_id=user_id, token=token)
+    return MfaRequiredOut(mfa_token=token, methods=["totp", "recovery_code"])
 
 
 @routes.post("/login/mfa")
@@ -121,7 +144,8 @@ def post_login_mfa(body: MfaLoginIn) -> Response:
     with transaction() as session:
         user = mfa.answer_challenge(session, parts().vault, token=body.mfa_token, code=body.code)
         if user is not None:
-            answer = reply(sign_in.start_noted(session, user, who, method="password+totp"))
+            answer = reply(sign_in.start(session, user, who))
+            sessions.note_login(session, user.id, method="password+totp", client=who)
         else:
             sessions.note_failed_factor(session, user_id=user_id, client=who)
     if user is None:

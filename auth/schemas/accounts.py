@@ -1,9 +1,10 @@
 """Requests and responses about accounts and their passwords."""
 
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, Field, model_validator
+from sqlalchemy import Row
 
 from auth.models import Language, User
 from auth.schemas.fields import Email, Name, OneTimeCode, Password, Phone
@@ -72,7 +73,8 @@ class UserOut(BaseModel):
     created_at: datetime
 
     @classmethod
-    def of(cls, user: User) -> Self:
+    def of(cls, user: User | Row[Any]) -> Self:
+        """From a user, or from all columns of `users`."""
         return cls(
             id=user.id,
             phone=user.phone,

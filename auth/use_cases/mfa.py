@@ -6,11 +6,12 @@ from datetime import timedelta
 
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from auth.errors import InvalidCode, InvalidMfaToken, MfaAlreadyOn, MfaNotOn
 from auth.models import MfaChallenge, RecoveryCode, Totp, User
+from auth.use_cases.accounts import lock_user
 from auth.use_cases.audit import Client, record_act
 from auth.use_cases.sessions import hash_token
 from auth.vault import Vault
@@ -85,17 +86,26 @@ def answer_challenge(session: Session, vault: Vault, *, token: str, code: str) -
 
     Raises InvalidMfaToken.
     """
-    challenge = session.get(MfaChallenge, hash_token(token), with_for_update=True)
+    key = hash_token(token)
+    user_id = session.scalar(select(MfaChallenge.user_id).where(MfaChallenge.hash == key))
+    if user_id is None:
+        raise InvalidMfaToken()
+    user = lock_user(session, user_id)
+    challenge = session.get(MfaChallenge, key, with_for_update=True)
     if challenge is None or challenge.expires_at <= clock.now() or challenge.tries_left <= 0:
         raise InvalidMfaToken()
-    if not challenge.user.active:
+    if not user.active:
         raise InvalidMfaToken()
     challenge.tries_left -= 1
-    if not _right(session, vault, challenge.user_id, code):
+    if not _right(session, vault, user_id, code):
         return None
-    user = challenge.user
     session.delete(challenge)
     return user
+
+
+def forget_challenges(session: Session, *, user_id: str) -> None:
+    """Sign-ins that wait for the second factor are over: their password is not the password any more."""
+    session.execute(delete(MfaChallenge).where(MfaChallenge.user_id == user_id))
 
 
 def _right(session: Session, vault: Vault, user_id: str, code: str) -> bool:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from auth.errors import InvalidPasskey, PasskeyAlreadyRegistered, TooMany
 from auth.models import Ceremony, Passkey, User
+from auth.use_cases.accounts import lock_user
 from auth.use_cases.audit import Client, record_act
 from common import clock
 from common.errors import NotFound
@@ -49,13 +50,17 @@ def add_passkey(session: Session, passkey: Passkey, *, client: Client) -> None:
 
 def use_passkey(session: Session, *, passkey_id: str, sign_count: int) -> User:
     """Note a verified use. Raises InvalidPasskey when it was removed, cloned or its account closed meanwhile."""
+    user_id = session.scalar(select(Passkey.user_id).where(Passkey.id == passkey_id))
+    if user_id is None:
+        raise InvalidPasskey()
+    user = lock_user(session, user_id)
     found = session.get(Passkey, passkey_id, with_for_update=True)
-    if found is None or not found.user.active:
+    if found is None or not user.active:
         raise InvalidPasskey()
     if sign_count and sign_count <= found.sign_count:
         raise InvalidPasskey("The passkey seems to have been copied")
     found.sign_count, found.last_used_at = sign_count, clock.now()
-    return found.user
+    return user
 
 
 def remove_passkey(session: Session, *, user_id: str, passkey_id: str, client: Client) -> None:

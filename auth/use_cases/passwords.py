@@ -7,6 +7,7 @@ from auth.models import Code, Purpose, User
 from auth.passwords import refuse_weak
 from auth.use_cases.accounts import lock_user
 from auth.use_cases.codes import guess_code
+from auth.use_cases.mfa import forget_challenges
 from auth.use_cases.sessions import end_all_sessions
 from auth.vault import Vault
 from common import clock
@@ -16,6 +17,7 @@ def change_password(session: Session, *, user_id: str, password_hash: str, but_s
     """Set a new password and end all other sessions."""
     user = lock_user(session, user_id)
     user.password_hash = password_hash
+    forget_challenges(session, user_id=user.id)
     end_all_sessions(session, user_id=user_id, reason="password_changed", but=but_session)
     session.add(events.user_password_changed(user, "changed", clock.now()))
     return user
@@ -36,6 +38,7 @@ def reset_password(
         return None
     refuse_weak(password, user.phone, user.email, user.name, field="new_password")
     user.password_hash = password_hash
+    forget_challenges(session, user_id=user.id)
     end_all_sessions(session, user_id=user.id, reason="password_reset")
     session.add(events.user_password_changed(user, "reset", clock.now()))
     return user

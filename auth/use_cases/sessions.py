@@ -3,8 +3,9 @@
 import hashlib
 import hmac
 from datetime import datetime, timedelta
+from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import Row, Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from auth import events
@@ -26,33 +27,62 @@ def client_fingerprint(client: Client) -> str:
     return hashlib.sha256(f"{client.user_agent}\n{client.ip}".encode()).hexdigest()
 
 
+_USERS, _SESSIONS = cast(Table, User.__table__), cast(Table, LoginSession.__table__)
+_LOCK_USER = (
+    select(_USERS.c.active, _USERS.c.password_hash)
+    .where(_USERS.c.id == bindparam("user_id"))
+    .with_for_update()
+)
+_START = insert(_SESSIONS)
+_GIVE = insert(cast(Table, RefreshToken.__table__))
+_REHASH = update(_USERS).where(_USERS.c.id == bindparam("user_id"))
+"""Built once, and past the unit of work: they run at every sign-in."""
+
+
 def start_session(
     session: Session, *, session_id: str, user_id: str, refresh_token: str, life: timedelta, client: Client
-) -> LoginSession:
+) -> None:
     """A new sign-in with its first refresh token."""
-    started = LoginSession(
-        id=session_id,
-        user_id=user_id,
-        client=client_fingerprint(client),
-        user_agent=client.user_agent[:300],
-        ip=client.ip,
-    )
-    session.add(started)
-    session.flush()
-    session.add(
-        RefreshToken(hash=hash_token(refresh_token), session_id=session_id, expires_at=clock.now() + life)
-    )
-    return started
+    now, connection = clock.now(), session.connection()
+    started = {
+        "id": session_id,
+        "user_id": user_id,
+        "client": client_fingerprint(client),
+        "user_agent": client.user_agent[:300],
+        "ip": client.ip,
+        "created_at": now,
+        "last_used_at": now,
+    }
+    connection.execute(_START, started)
+    first = {"hash": hash_token(refresh_token), "session_id": session_id, "expires_at": now + life}
+    connection.execute(_GIVE, first)
+
+
+def confirm_verified(session: Session, *, user_id: str, verified: str, new_hash: str | None) -> bool:
+    """Whether the account still has the hash that a password was verified with, and is open; locked until commit. So
+    that nobody gets in by a password that was changed while it was being verified. `new_hash`, made with today's
+    parameters, replaces it."""
+    row = session.connection().execute(_LOCK_USER, {"user_id": user_id}).first()
+    if row is None or not row.active or row.password_hash != verified:
+        return False
+    if new_hash is not None:
+        session.connection().execute(_REHASH, {"user_id": user_id, "password_hash": new_hash})
+    return True
 
 
 def note_failed_login(
-    session: Session, user: User | None, *, identifier: str, client: Client, locked_until: datetime | None
+    session: Session,
+    account: Row[Any] | None,
+    *,
+    identifier: str,
+    client: Client,
+    locked_until: datetime | None,
 ) -> None:
     """Keep a failed sign-in, whether or not there is such an account, and tell the owner of a lockout."""
-    if user is not None and user.active and locked_until is not None:
-        session.add(events.user_locked_out(user, locked_until, client.ip))
+    if account is not None and account.active and locked_until is not None:
+        session.add(events.user_locked_out(account.id, locked_until, client.ip))
     data = {"identifier": f"…{identifier[-3:]}", "locked": locked_until is not None}
-    record_act(session, "login.failed", user_id=user.id if user else "", client=client, data=data)
+    record_act(session, "login.failed", user_id=account.id if account else "", client=client, data=data)
 
 
 def note_failed_factor(session: Session, *, user_id: str, client: Client) -> None:
@@ -60,11 +90,9 @@ def note_failed_factor(session: Session, *, user_id: str, client: Client) -> Non
     record_act(session, "mfa.failed", user_id=user_id, client=client)
 
 
-def note_login(session: Session, user: User, *, method: str, new_hash: str | None, client: Client) -> None:
-    """Keep a sign-in; a hash made with today's parameters replaces the one that was verified."""
-    if new_hash is not None:
-        session.get_one(User, user.id, with_for_update=True).password_hash = new_hash
-    record_act(session, "login.succeeded", user_id=user.id, client=client, data={"method": method})
+def note_login(session: Session, user_id: str, *, method: str, client: Client) -> None:
+    """Keep a sign-in."""
+    record_act(session, "login.succeeded", user_id=user_id, client=client, data={"method": method})
 
 
 def rotate_refresh_token(

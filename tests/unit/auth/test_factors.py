@@ -12,7 +12,7 @@ from sqlalchemy import select
 from auth.models import RecoveryCode, Totp
 from common import clock
 from common.db import reading
-from tests.support.accounts import Person, login, register, wrong
+from tests.support.accounts import PASSWORD, Person, login, register, wrong
 
 
 def code_of(secret: str, later_s: int = 0) -> str:
@@ -96,6 +96,16 @@ def test_a_sign_in_waits_five_minutes_for_its_second_factor(client: FlaskClient)
     secret, _ = turn_on(client, register(client))
     token = login(client).json["mfa_token"]
     clock.move(timedelta(minutes=5, seconds=1))
+    assert finish(client, token, code_of(secret)).json["code"] == "invalid_mfa_token"
+
+
+def test_a_sign_in_that_waits_for_its_second_factor_dies_with_its_password(client: FlaskClient) -> None:
+    me = register(client)
+    secret, _ = turn_on(client, me)
+    token = login(client).json["mfa_token"]
+    body = {"current_password": PASSWORD, "new_password": "another good password"}
+    assert client.post("/api/auth/password/change", json=body, headers=me.headers).status_code == 204
+    clock.move(timedelta(seconds=30))
     assert finish(client, token, code_of(secret)).json["code"] == "invalid_mfa_token"
 
 

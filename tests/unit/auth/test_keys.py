@@ -92,6 +92,7 @@ def test_the_commands_rotate_withdraw_and_prune(app: Flask, tmp_path: Path) -> N
     assert (tmp_path / "keys" / f"{new}.pem").exists()
     assert run(args=["prune-keys"]).exit_code == 0
     assert run(args=["withdraw-key", "nonsense"]).exit_code == 1
+    assert "there is no key -nonsense" in run(args=["withdraw-key", "-nonsense"]).output
     assert run(args=["withdraw-key", new]).exit_code == 0
     assert not (tmp_path / "keys" / f"{new}.pem").exists()
 
