@@ -14,8 +14,7 @@ import orjson
 from flask import current_app
 from sqlalchemy import insert, text
 
-from billing.models import Account, Invoice, Plan, Subscription, SubscriptionTerm
-from billing.models.tariffs import RATES
+from billing.models import Account, Invoice
 from billing.queries import list_invoices
 from billing.schemas import UsageIn
 from billing.use_cases import billing_runs, usage
@@ -24,6 +23,7 @@ from common import clock, ids
 from common.db import PageQuery, db, snapshot, transaction, upgrade
 from tests.bench.figures import Figure, percentile
 from tests.bench.invoices import an_account, an_invoice
+from tests.support.billing import many_subscribers
 from tests.support.postgres import PostgresServer
 from tests.support.services import make_app
 
@@ -40,7 +40,7 @@ def run() -> list[Figure]:
         app = make_app("billing", server.create_database(), Path(folder), taxes=[TAX])
         with app.app_context():
             upgrade()
-            users = _subscribers()
+            users = many_subscribers(ACCOUNTS, RATE)
             rated = _rate(users)
             billed = _bill()
             near, far = _pages()
@@ -51,40 +51,6 @@ def run() -> list[Figure]:
         Figure("  page of 20 invoices among two thousand rows", near * 1e6, "µs"),
         Figure("page among a million rows against two thousand", far / near, "ratio", ("<=", 1.2)),
     ]
-
-
-def _subscribers() -> list[str]:
-    plan_id, users, now = ids.new_id(), [ids.new_id() for _ in range(ACCOUNTS)], clock.now()
-    began = now.replace(day=1, hour=0)
-    accounts = [
-        an_account(ids.new_id(), user_id) | {"number": f"STL-{n:010d}"} for n, user_id in enumerate(users)
-    ]
-    held = [(ids.new_id(), account["id"], account["user_id"]) for account in accounts]
-    with transaction() as session:
-        plan = {
-            "id": plan_id, "code": "mobile", "name": "Mobile", "description": "", "category": "mobile",
-            "currency": "LKR", "price_minor": 100_000, "offered": True, "created_at": now,
-            "rates": RATES.dump_json(RATES.validate_json(RATE)).decode(),
-        }  # fmt: skip
-        session.execute(insert(Plan), [plan])
-        session.execute(insert(Account), accounts)
-        session.execute(
-            insert(Subscription),
-            [
-                {"id": id_, "account_id": account_id, "user_id": user_id, "category": "mobile", "started_at": began,
-                 "settled": False, "created_at": now}
-                for id_, account_id, user_id in held
-            ],
-        )  # fmt: skip
-        session.execute(
-            insert(SubscriptionTerm),
-            [
-                {"id": ids.new_id(), "subscription_id": id_, "account_id": account_id, "plan_id": plan_id,
-                 "starts_at": began}
-                for id_, account_id, _ in held
-            ],
-        )  # fmt: skip
-    return users
 
 
 def _rate(users: list[str]) -> float:

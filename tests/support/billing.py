@@ -4,10 +4,14 @@ from datetime import date
 from typing import Any
 
 from flask.testing import FlaskClient
+from sqlalchemy import insert
 from werkzeug.test import TestResponse
 
 from billing.handlers import HANDLERS
+from billing.models import Account, AccountKind, AccountStatus, Plan, Subscription, SubscriptionTerm
+from billing.models.tariffs import RATES
 from common import clock, ids
+from common.db import transaction
 from common.messaging import Event
 from tests.support.services import an_event, bearer, deliver
 
@@ -175,6 +179,45 @@ def invoices_of(client: FlaskClient, user_id: str) -> list[dict[str, Any]]:
         "/api/billing/invoices", query_string={"limit": 100}, headers=bearer(user_id)
     ).get_json()["items"]
     return list(reversed(items))
+
+
+def many_subscribers(count: int, rates: bytes = b"[]") -> list[str]:
+    """The ids of so many users who all hold one plan since the first of this month, put straight into the database."""
+    plan_id, users, now = ids.new_id(), [ids.new_id() for _ in range(count)], clock.now()
+    began = now.astimezone(clock.OPERATOR_ZONE).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    plan = {
+        "id": plan_id, "code": "mobile", "name": "Mobile", "description": "", "category": "mobile", "currency": "LKR",
+        "price_minor": 100_000, "offered": True, "created_at": now,
+        "rates": RATES.dump_json(RATES.validate_json(rates)).decode(),
+    }  # fmt: skip
+    accounts = [
+        {
+            "id": ids.new_id(), "user_id": user_id, "number": f"STL-{n:010d}", "kind": AccountKind.POSTPAID,
+            "status": AccountStatus.ACTIVE, "currency": "LKR", "receivable_minor": 0, "credit_minor": 0,
+            "name": "Nimali Perera", "phone": "+94771234567", "language": "en", "profile_as_of": now, "created_at": now,
+        }
+        for n, user_id in enumerate(users, start=1)
+    ]  # fmt: skip
+    held = [
+        {
+            "id": ids.new_id(), "account_id": account["id"], "user_id": account["user_id"], "category": "mobile",
+            "started_at": began, "settled": False, "created_at": now,
+        }
+        for account in accounts
+    ]  # fmt: skip
+    terms = [
+        {
+            "id": ids.new_id(), "subscription_id": one["id"], "account_id": one["account_id"], "plan_id": plan_id,
+            "starts_at": began,
+        }
+        for one in held
+    ]  # fmt: skip
+    with transaction() as session:
+        session.execute(insert(Plan), [plan])
+        session.execute(insert(Account), accounts)
+        session.execute(insert(Subscription), held)
+        session.execute(insert(SubscriptionTerm), terms)
+    return users
 
 
 def trial_balance(client: FlaskClient) -> dict[str, Any]:
