@@ -82,8 +82,8 @@ def _fetch(url: str) -> dict[str, Any]:
 def main() -> None:
     document = render(SOURCE.read_text(encoding="utf-8"), os.environ, _fetch(os.environ["JWKS_URL"]))
     target = Path(sys.argv[1])
-    # Kong's own user reads it; nothing else is in the volume that it lies in.
     target.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    target.parent.chmod(0o755)  # Kong's own user reads it; nothing else is in the volume
 
 
 if __name__ == "__main__":

@@ -72,5 +72,11 @@ def _password(env: Mapping[str, str], whose: str) -> str:
     return Path(file).read_text(encoding="utf-8").strip() if file else env[name]
 
 
+def main() -> None:
+    target = Path(sys.argv[1])
+    target.write_text(json.dumps(render(os.environ), indent=1), encoding="utf-8")
+    target.parent.chmod(0o755)  # the broker's own user reads it; nothing else is in the volume
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(json.dumps(render(os.environ), indent=1), encoding="utf-8")
+    main()
