@@ -10,7 +10,7 @@ from flask_socketio import SocketIO
 from pydantic import BaseModel
 
 from chat.schemas.care import AgentOut, NoteOut
-from chat.schemas.conversations import ConversationOut, MessageOut, PlaceOut, ReadMarkOut
+from chat.schemas.conversations import ConversationOut, MessageOut, PlaceOut, ReadMarkOut, SentOut
 from common.identity import Identity
 
 NAMESPACE = "/chat"
@@ -27,13 +27,16 @@ def message_new(message: MessageOut) -> None:
     _emit("message:new", message.conversation_id, message)
 
 
-def sent(message: MessageOut, conversation: ConversationOut, *, stored_now: bool, taken: bool) -> None:
-    """What follows from sending a message. A repeated one may stem from a process that died before it told
-    anybody: the conversation's `last_seq` lets clients see whether they lack it, without showing it twice."""
-    if stored_now:
-        message_new(message)
-    if taken or not stored_now:
-        conversation_updated(conversation)
+def sent(what: SentOut) -> dict[str, Any]:
+    """What follows from sending a message; returns the message as JSON. A repeated one may stem from a process that
+    died before it told anybody: the conversation's `last_seq` lets clients see whether they lack it, without showing
+    it twice."""
+    message = what.message.model_dump(mode="json")
+    if what.stored_now:
+        _emit("message:new", what.message.conversation_id, message)
+    if what.conversation is not None:
+        conversation_updated(what.conversation)
+    return message
 
 
 def message_read(mark: ReadMarkOut) -> None:

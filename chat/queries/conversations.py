@@ -17,7 +17,11 @@ def get_conversation(
     session: Session, who: Identity, conversation_id: str, *, lock: bool = False
 ) -> Conversation:
     """A conversation that the caller may see: the own one, or for customer care any. Raises NotFound."""
-    found = session.get(Conversation, conversation_id, with_for_update=lock or None)
+    return must_see(session.get(Conversation, conversation_id, with_for_update=lock or None), who)
+
+
+def must_see(found: Conversation | None, who: Identity) -> Conversation:
+    """Raises NotFound where there is none, or none that the caller may see."""
     if found is None or not (found.customer_id == who.user_id or who.roles & CARE_ROLES):
         raise NotFound()
     return found

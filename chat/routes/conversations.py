@@ -15,8 +15,10 @@ from chat.schemas.conversations import (
     MessagesOut,
     MessagesQuery,
     RatingIn,
+    SentOut,
 )
 from chat.use_cases import conversations as use_cases
+from chat.use_cases.messages import Wish, send_message
 from common.db import reading, transaction
 from common.errors import NotFound, TooManyRequests
 from common.identity import identity
@@ -91,17 +93,10 @@ def list_messages(conversation_id: str, query: MessagesQuery) -> Response:
 def post_message(conversation_id: str, body: MessageIn) -> Response:
     """201 for a new message; 200 with the stored one when this `client_message_id` was sent before."""
     with transaction() as session:
-        sent = use_cases.send_message(
-            session,
-            identity(),
-            settings(),
-            conversation_id=conversation_id,
-            client_message_id=body.client_message_id,
-            body=body.body,
-        )
-        message, conversation = MessageOut.of(sent.message), ConversationOut.of(sent.conversation)
-        answer = reply(message, 201 if sent.stored_now else 200)
-    broadcast.sent(message, conversation, stored_now=sent.stored_now, taken=sent.taken)
+        wish = Wish(identity(), conversation_id, body.client_message_id, body.body)
+        sent = SentOut.of(*send_message(session, settings(), wish))
+        answer = reply(sent.message, 201 if sent.stored_now else 200)
+    broadcast.sent(sent)
     return answer
 
 

@@ -1,5 +1,6 @@
 """Conversations: requests, responses and Socket.IO payloads."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Self
 
@@ -239,3 +240,17 @@ class ReadMarkOut(BaseModel):
         return cls(
             conversation_id=mark.conversation_id, user_id=mark.user_id, seq=mark.seq, read_at=mark.read_at
         )
+
+
+@dataclass(frozen=True, slots=True)
+class SentOut:
+    """What there is to tell of a message that was sent; `conversation` where more than its messages changed."""
+
+    message: MessageOut
+    conversation: ConversationOut | None
+    stored_now: bool
+
+    @classmethod
+    def of(cls, message: Message, conversation: Conversation, stored_now: bool, taken: bool) -> Self:
+        changed = ConversationOut.of(conversation) if taken or not stored_now else None
+        return cls(MessageOut.of(message), changed, stored_now)

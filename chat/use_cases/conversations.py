@@ -1,7 +1,6 @@
 """Conversations, messages, read marks."""
 
 import math
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select
@@ -22,16 +21,6 @@ TRANSCRIPT_EVERY = timedelta(minutes=1)
 TRANSCRIPT_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What became of a message; `taken`: it gave the waiting conversation to its agent."""
-
-    message: Message
-    conversation: Conversation
-    stored_now: bool
-    taken: bool = False
-
-
 def open_conversation(
     session: Session, settings: Settings, *, conversation_id: str, customer_id: str, subject: str | None
 ) -> Conversation:
@@ -50,56 +39,6 @@ def open_conversation(
     if settings.bot == "off":
         care.hand_over(session, settings, opened)
     return opened
-
-
-def send_message(
-    session: Session,
-    who: Identity,
-    settings: Settings,
-    *,
-    conversation_id: str,
-    client_message_id: str,
-    body: str,
-) -> Sent:
-    """Store a message under the conversation's next number.
-
-    Safe to repeat: the same `client_message_id` of the same sender is the same message, whatever the body and even
-    after the conversation was closed. The first answer of an agent takes a waiting conversation.
-    Raises NotFound, ConversationClosed, AgentAtCapacity.
-    """
-    conversation = get_conversation(session, who, conversation_id, lock=True)
-    known = session.scalar(
-        select(Message).where(
-            Message.conversation_id == conversation_id,
-            Message.sender_id == who.user_id,
-            Message.client_message_id == client_message_id,
-        )
-    )
-    if known is not None:
-        return Sent(known, conversation, stored_now=False)
-    conversation.must_be_open()
-    role = conversation.role_of(who.user_id)
-    taken = role is SenderRole.AGENT and conversation.state is not State.ASSIGNED
-    if taken:
-        care.give(session, settings, conversation, who.user_id)
-    message = Message(
-        conversation_id=conversation_id,
-        seq=conversation.next_seq(),
-        client_message_id=client_message_id,
-        sender_id=who.user_id,
-        sender_role=role,
-        body=body,
-    )
-    session.add(message)
-    if role is SenderRole.AGENT:
-        conversation.care_spoke()
-        conversation.customer_owes_a_look(message.seq, settings.missed_after)
-    else:
-        conversation.customer_spoke(message.seq)
-        if conversation.bot_due_seq is not None:
-            wake(session, "bot")
-    session.flush()
-    return Sent(message, conversation, stored_now=True, taken=taken)
 
 
 def close_conversation(session: Session, who: Identity, *, conversation_id: str) -> tuple[Conversation, bool]:

@@ -19,7 +19,7 @@ import socketio
 from common import ids
 from dev.ports import LOOPBACK, free_ports
 from tests.support.eventually import eventually
-from tests.support.services import bearer, test_jwks, token
+from tests.support.services import test_jwks, token
 
 NAMESPACE = "/chat"
 PATH = "/api/chat/socket.io"
@@ -52,8 +52,15 @@ class ChatServer:
     """`python -m chat.server` on a port of its own; `start` again after `kill` continues on the same port."""
 
     def __init__(
-        self, database_url: str, jwks_url: str, broker_url: str, variables: Mapping[str, str]
+        self,
+        database_url: str,
+        jwks_url: str,
+        broker_url: str,
+        variables: Mapping[str, str],
+        *,
+        module: str = "chat.server",
     ) -> None:
+        self._module = module
         self.port = free_ports(1)[0]
         self.url = f"http://{LOOPBACK}:{self.port}"
         self._environment = {
@@ -73,7 +80,7 @@ class ChatServer:
     def start(self) -> Self:
         """Start it and return when it is ready."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "chat.server"],
+            [sys.executable, "-m", self._module],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -111,8 +118,14 @@ class ChatServer:
         self._log.seek(0)
         return self._log.read().decode()
 
-    def open_conversation(self, user_id: str) -> str:
-        answer = self.http.post("/api/chat/conversations", json={}, headers=bearer(user_id))
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def open_conversation(self, user_id: str, access_token: str | None = None) -> str:
+        headers = {"Authorization": f"Bearer {access_token or token(user_id)}"}
+        answer = self.http.post("/api/chat/conversations", json={}, headers=headers)
         answer.raise_for_status()
         return str(answer.json()["id"])
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from flask.testing import FlaskClient
 
-from chat.sockets import gate
 from chat.floods import Bucket
+from chat.sockets import gate
 from common import clock, ids
 from tests.support.eventually import eventually
 from tests.support.services import bearer, service_fixtures, token

@@ -8,8 +8,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from chat.handlers import HANDLERS
-from chat.sockets import WATCH_EVERY_S
+from chat.sockets.gate import WATCH_EVERY_S
 from chat.use_cases import conversations as use_cases
+from chat.use_cases.messages import Wish, send_message
 from common import clock, ids
 from common.db import transaction
 from common.identity.requests import guard
@@ -203,13 +204,7 @@ def test_clients_learn_of_what_other_processes_told_while_the_broker_was_away(
     customer = phone(NIMALI)
     customer.join(opened)
     with transaction() as session:  # another process, unheard
-        use_cases.send_message(
-            session,
-            guard().admit(token(AGENT, "agent")),
-            app.extensions["sricare_settings"],
-            conversation_id=opened,
-            client_message_id="1",
-            body="x",
-        )
+        wish = Wish(guard().admit(token(AGENT, "agent")), opened, "1", "x")
+        send_message(session, app.extensions["sricare_settings"], wish)
     app.extensions["chat_sockets"].catch_up()
     assert [item["last_seq"] for item in customer.heard("conversation:updated")] == [1]
