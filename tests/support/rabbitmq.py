@@ -10,8 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pika
 import pytest
 
+from common.messaging.topology import declare, queues
 from dev.broker import PrivateNode, find_server
 from dev.ports import free_ports
 from dev.processes import session_members, signal_session
@@ -120,3 +122,15 @@ def rabbit() -> Iterator[PrivateRabbit]:
     """One node for the tests of a run that leave it running; who stops or kills one starts its own."""
     with PrivateRabbit() as node:
         yield node
+
+
+@pytest.fixture
+def broker_url(rabbit: PrivateRabbit) -> str:
+    """The run's node with the platform's exchanges and queues, and nothing that an earlier test has left in them."""
+    connection = pika.BlockingConnection(pika.URLParameters(rabbit.url))
+    declare(connection)
+    channel = connection.channel()
+    for queue in queues():
+        channel.queue_purge(queue.name)
+    connection.close()
+    return rabbit.url

@@ -15,10 +15,8 @@ from flask.testing import FlaskClient
 
 from common import clock, ids
 from common.messaging import new_event
-from common.messaging.topology import declare
 from tests.support.billing import ADMIN, account_of, bill, rupees
 from tests.support.eventually import eventually
-from tests.support.rabbitmq import PrivateRabbit
 from tests.support.services import bearer, emitted, service_fixtures
 
 pytestmark = pytest.mark.broker
@@ -66,15 +64,13 @@ def payment_completed(user_id: str, invoice_id: str, amount: int) -> tuple[str, 
 
 
 def test_bills_are_paid_once_each_although_events_come_twice_and_the_worker_is_killed(
-    app: Flask, client: FlaskClient, database_url: str, rabbit: PrivateRabbit, tmp_path: Path
+    app: Flask, client: FlaskClient, database_url: str, broker_url: str, tmp_path: Path
 ) -> None:
     user_id, path = ids.new_id(), "/api/billing/account"
-    connection = pika.BlockingConnection(pika.URLParameters(rabbit.url))
-    declare(connection)
+    connection = pika.BlockingConnection(pika.URLParameters(broker_url))
     channel = connection.channel()
-    channel.queue_purge("billing.inbox")
     channel.confirm_delivery()
-    with worker(database_url, rabbit.url, tmp_path) as process:
+    with worker(database_url, broker_url, tmp_path) as process:
         channel.basic_publish(*user_created(user_id), mandatory=True)
         eventually(lambda: client.get(path, headers=bearer(user_id)).status_code == 200, within=30)
         invoices = [bill(client, user_id, 1_000) for _ in range(INVOICES)]
@@ -85,7 +81,7 @@ def test_bills_are_paid_once_each_although_events_come_twice_and_the_worker_is_k
         eventually(lambda: emitted("invoice.paid"), within=30, every=0.001)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    with worker(database_url, rabbit.url, tmp_path):
+    with worker(database_url, broker_url, tmp_path):
         eventually(lambda: len(emitted("invoice.paid")) == INVOICES, within=60)
         eventually(lambda: channel.queue_declare("billing.inbox", passive=True).method.message_count == 0)
     connection.close()

@@ -17,13 +17,11 @@ from sqlalchemy import select, update
 from common import clock, ids
 from common.db import reading, transaction
 from common.messaging import new_event
-from common.messaging.topology import declare
 from payment.gateway.simulated import SimulatedCharge
 from payment.models import Payment
 from tests.support.eventually import eventually
 from tests.support.payment_worker import SEAMS
 from tests.support.payments import assert_books_hold, lkr, pay
-from tests.support.rabbitmq import PrivateRabbit
 from tests.support.services import bearer, emitted, service_fixtures
 
 pytestmark = pytest.mark.broker
@@ -62,13 +60,11 @@ def state_of(client: FlaskClient, payment_id: str, user_id: str) -> str:
 
 
 def test_a_worker_killed_at_any_step_charges_once_and_tells_once(
-    app: Flask, client: FlaskClient, database_url: str, rabbit: PrivateRabbit, tmp_path: Path
+    app: Flask, client: FlaskClient, database_url: str, broker_url: str, tmp_path: Path
 ) -> None:
     user_id = ids.new_id()
-    connection = pika.BlockingConnection(pika.URLParameters(rabbit.url))
-    declare(connection)
+    connection = pika.BlockingConnection(pika.URLParameters(broker_url))
     channel = connection.channel()
-    channel.queue_purge("payment.inbox")
     heard = channel.queue_declare("", exclusive=True).method.queue
     channel.queue_bind(heard, "payment.events", "payment.*")
     channel.confirm_delivery()
@@ -79,7 +75,7 @@ def test_a_worker_killed_at_any_step_charges_once_and_tells_once(
         payment_id = pay(client, user_id, order_id).json["id"]
         paid.append(payment_id)
         module = ["tests.support.payment_worker", seam]
-        with worker(module, database_url, rabbit.url, tmp_path) as process:
+        with worker(module, database_url, broker_url, tmp_path) as process:
             channel.basic_publish(
                 "provisioning.events", "order.created", order_created(user_id, order_id), mandatory=True
             )
@@ -90,7 +86,7 @@ def test_a_worker_killed_at_any_step_charges_once_and_tells_once(
             session.execute(later.values(check_at=clock.now().replace(year=2099)))
     with transaction() as session:  # as if the janitor's time had come
         session.execute(update(Payment).values(check_at=clock.now()))
-    with worker(["payment.worker"], database_url, rabbit.url, tmp_path):
+    with worker(["payment.worker"], database_url, broker_url, tmp_path):
         eventually(lambda: len(emitted("payment.completed")) == len(seams), within=30)
         eventually(lambda: channel.queue_declare(heard, passive=True).method.message_count == len(seams))
     connection.close()

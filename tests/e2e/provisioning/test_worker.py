@@ -17,11 +17,10 @@ from sqlalchemy import func, select
 
 from common import ids
 from common.db import reading
-from common.messaging import Event, new_event, topology
+from common.messaging import Event, new_event
 from provisioning.models import Command, CommandAttempt, OrderChange, Service, SimulatedAnswer
 from tests.support.eventually import eventually
 from tests.support.provisioning import Shopper
-from tests.support.rabbitmq import PrivateRabbit
 from tests.support.services import emitted, service_fixtures
 
 pytestmark = pytest.mark.broker
@@ -37,15 +36,13 @@ def shopper(app: Flask) -> Shopper:
 
 
 class Node:
-    """The broker, with the platform's topology and nothing left in our queue."""
+    """The broker, and our events on it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._connection = pika.BlockingConnection(pika.URLParameters(url))
-        topology.declare(self._connection)
         self._channel = self._connection.channel()
         self._channel.confirm_delivery()
-        self._channel.queue_purge("provisioning.inbox")
 
     def publish(self, event: Event) -> None:
         body = new_event(event.type, subject=event.subject, data=event.data).body
@@ -56,8 +53,8 @@ class Node:
 
 
 @pytest.fixture
-def node(rabbit: PrivateRabbit) -> Iterator[Node]:
-    found = Node(rabbit.url)
+def node(broker_url: str) -> Iterator[Node]:
+    found = Node(broker_url)
     yield found
     found.close()
 
