@@ -150,6 +150,7 @@ class Layout:
             "NOTIFICATION_SMS_SINK_DIR": str(home.path / "sms"),
             "NOTIFICATION_VAPID_PRIVATE_KEY_FILE": str(home.vapid_key),
             **{f"{variable}_FILE": str(file) for variable, file in home.secrets.items()},
+            "PAYMENT_SIMULATED_WEBHOOK_URL": f"{self.service_url('payment')}/api/payment/webhooks/simulated",
             "PUBLIC_URL": self.public_url,
             "LOG_LEVEL": "INFO",
             "SRICARE_ENV": "development",

@@ -2,16 +2,18 @@
 
 import os
 import threading
+from datetime import timedelta
 
 from flask import Flask
 
 from common.web import create_web_app
+from payment.commands import register_commands
 from payment.config import Settings
 from payment.errors import ERRORS
 from payment.gateway import Gateway
 from payment.gateway.breaker import Breaker
 from payment.gateway.routing import Gateways
-from payment.gateway.simulated import SimulatedGateway
+from payment.gateway.simulated import Callbacks, SimulatedGateway
 from payment.gateway.stripe import StripeGateway
 from payment.routes import routes
 
@@ -31,6 +33,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     names = [settings.gateway, *([settings.second_gateway] if settings.second_gateway else [])]
     app.extensions["payment_gateways"] = Gateways([_gateway(name, settings) for name in names], Breaker())
     app.extensions["payment_waiters"] = threading.BoundedSemaphore(settings.waiting_requests)
+    register_commands(app)
     return app
 
 
@@ -42,6 +45,16 @@ def _gateway(name: str, settings: Settings) -> Gateway:
             return_url=settings.public_url,
             api_base=settings.stripe_api_base,
         )
+    callbacks = None
+    if settings.simulated_webhook_url:
+        callbacks = Callbacks(
+            settings.simulated_webhook_url,
+            latest=timedelta(milliseconds=settings.simulated_webhook_delay_ms),
+            copies=settings.simulated_webhook_copies,
+        )
     return SimulatedGateway(
-        latency_s=settings.simulated_latency_ms / 1000, webhook_secret=settings.simulated_webhook_secret
+        latency_s=settings.simulated_latency_ms / 1000,
+        webhook_secret=settings.simulated_webhook_secret,
+        failure_rate=settings.simulated_failure_rate,
+        callbacks=callbacks,
     )

@@ -25,6 +25,23 @@ class Settings(CommonSettings):
     simulated_webhook_secret: str = Field(
         default="", description="signs the simulated gateway's callbacks; none are accepted without it"
     )
+    simulated_webhook_url: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="where the simulated gateway sends its callbacks; it sends none without",
+    )
+    simulated_webhook_delay_ms: int = Field(
+        default=2000,
+        ge=0,
+        le=3_600_000,
+        description="its callbacks come up to so late, each at a time of its own: also out of order",
+    )
+    simulated_webhook_copies: int = Field(
+        default=2, ge=1, le=4, description="how often the simulated gateway sends each callback"
+    )
+    simulated_failure_rate: float = Field(
+        default=0.0, ge=0, le=1, description="share of calls that do not reach the simulated gateway"
+    )
     voucher_secret: str = Field(
         default="", description="key of the vouchers' hashes; without it there are no vouchers"
     )

@@ -12,6 +12,7 @@ from payment import queries
 from payment.config import Settings
 from payment.gateway import GatewayTrouble, Outcome, RefundRefused, Verdict
 from payment.gateway.routing import Gateways, Guarded
+from payment.gateway.simulated import SimulatedGateway
 from payment.models import MethodType, Payment, PaymentState
 from payment.use_cases import methods, payments, reconciliations, refunds
 
@@ -142,3 +143,9 @@ def compare_settlements() -> bool:
         with transaction() as session:
             more |= reconciliations.compare_batch(session, run_id)
     return more
+
+
+def send_callbacks() -> bool:
+    """The simulated gateway's own work, for which it has no process; True when there is more."""
+    simulated = gateways().inner.get("simulated")
+    return isinstance(simulated, SimulatedGateway) and simulated.send_callbacks()

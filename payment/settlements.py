@@ -3,8 +3,10 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, time
 from typing import IO, NamedTuple
 
+from common.clock import OPERATOR_ZONE
 from common.ids import is_id
 from common.money import MAX_MINOR
 
@@ -23,6 +25,11 @@ class Line(NamedTuple):
 
 class BadLine(ValueError):
     """A line cannot be read; the message names it."""
+
+
+def day_begins(on: date) -> datetime:
+    """When a day of a settlement begins, in UTC: days are the operator's."""
+    return datetime.combine(on, time(), OPERATOR_ZONE).astimezone(UTC)
 
 
 def read_settlement(stream: IO[bytes]) -> Iterator[Line]:

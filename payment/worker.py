@@ -3,7 +3,7 @@
 from common.messaging.worker import Job, run_worker
 from payment.app import create_app
 from payment.handlers import HANDLERS
-from payment.jobs import advance_payments, compare_settlements, forget_methods, make_refunds
+from payment.jobs import advance_payments, compare_settlements, forget_methods, make_refunds, send_callbacks
 
 
 def main() -> None:
@@ -15,6 +15,7 @@ def main() -> None:
             Job("refunds", every_s=1.0, run=make_refunds),
             Job("methods", every_s=30.0, run=forget_methods),
             Job("reconciliations", every_s=5.0, run=compare_settlements),
+            Job("callbacks", every_s=1.0, run=send_callbacks),
         ],
     )
 

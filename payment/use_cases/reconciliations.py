@@ -1,14 +1,13 @@
 """Comparing a settlement with our payments, a batch per transaction: whatever dies goes on at the last batch."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, delete, exists, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from common import clock, ids
-from common.clock import OPERATOR_ZONE
 from common.db import wake
 from common.db.bulk import insert_many
 from common.errors import NotFound
@@ -29,7 +28,7 @@ from payment.models import (
     SettlementLine,
     insert_rows,
 )
-from payment.settlements import Line
+from payment.settlements import Line, day_begins
 
 BATCH = 10_000
 LONGEST_UNSETTLED = timedelta(days=60)
@@ -175,7 +174,7 @@ def _compare_ours(session: Session, run: Reconciliation) -> None:
 
 def _first_id(run: Reconciliation) -> str:
     """Below every id that can have been captured in the days: ids begin with the time at which they were made."""
-    made_ms = int((_day(run.from_on) - LONGEST_UNSETTLED).timestamp() * 1000)
+    made_ms = int((day_begins(run.from_on) - LONGEST_UNSETTLED).timestamp() * 1000)
     return f"{made_ms:012x}"[:8] + "-" + f"{made_ms:012x}"[8:]
 
 
@@ -184,7 +183,7 @@ def _id(kind: LineKind) -> Any:
 
 
 def _ours(run: Reconciliation, kind: LineKind) -> Select[str, int, str]:
-    begin, end = _day(run.from_on), _day(run.to_on + timedelta(days=1))
+    begin, end = day_begins(run.from_on), day_begins(run.to_on + timedelta(days=1))
     if kind is LineKind.CHARGE:
         return select(Payment.id, Payment.amount_minor, Payment.currency).where(
             Payment.gateway == run.gateway,
@@ -202,10 +201,6 @@ def _ours(run: Reconciliation, kind: LineKind) -> Select[str, int, str]:
             Refund.completed_at < end,
         )
     )
-
-
-def _day(on: date) -> datetime:
-    return datetime.combine(on, time(), OPERATOR_ZONE).astimezone(UTC)
 
 
 def _note(session: Session, run: Reconciliation, kind: LineKind, found: Sequence[tuple[Any, ...]]) -> None:

@@ -1,8 +1,10 @@
 """A settlement against our payments: everything matches, or is a difference with a resolution."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
@@ -63,6 +65,21 @@ def test_a_settlement_that_is_right_matches_line_by_line(
     assert done["differences"] == {}
     with reading() as session:
         assert session.scalar(select(func.count()).select_from(SettlementLine)) == 0
+
+
+def test_the_simulated_gateway_writes_its_settlement_for_days_of_the_operator(
+    app: Flask, client: FlaskClient, tmp_path: Path
+) -> None:
+    trade(client)
+    today, file = clock.today(), tmp_path / "settlement.csv"
+    command = ["settlement", "--from", today.isoformat(), "--output", str(file)]
+    assert app.test_cli_runner().invoke(args=command).exit_code == 0
+    assert run(client, file.read_bytes())["matched"] == 6
+    before = today - timedelta(days=1)
+    shown = app.test_cli_runner().invoke(args=["settlement", "--from", before.isoformat()])
+    assert shown.output == "kind,key,amount_minor,currency\n"
+    wrong = ["settlement", "--from", today.isoformat(), "--to", before.isoformat()]
+    assert app.test_cli_runner().invoke(args=wrong).exit_code == 2
 
 
 def test_every_difference_is_found_and_gets_its_resolution(

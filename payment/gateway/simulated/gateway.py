@@ -5,21 +5,19 @@ It stands for the outside world: payment's code never reads its tables, and it n
 
 import hashlib
 import hmac
+import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from enum import StrEnum
 
 import orjson
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, delete, literal, select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 
 from common import clock
-from common.db import Id, enum_column, reading, transaction
-from common.db.transactions import companion
+from common.db import reading
 from common.money import Money
 from payment.cards import Card
 from payment.gateway import (
@@ -33,22 +31,13 @@ from payment.gateway import (
     RefundRefused,
     Verdict,
 )
-from payment.models import Base, insert_rows
-from payment.settlements import Line, write_settlement
+from payment.gateway.simulated.callbacks import Callbacks
+from payment.gateway.simulated.records import own_transaction
+from payment.gateway.simulated.tables import Behaviour, SimulatedCharge, SimulatedRefund, SimulatedToken
+from payment.models import insert_rows
 
 OTP = "123456"
 NOTICE_TOLERANCE_S = 300
-
-
-class Behaviour(StrEnum):
-    """How the bank behind a test card acts."""
-
-    APPROVE = "approve"
-    DECLINE = "decline"
-    NO_FUNDS = "no_funds"
-    ASK_OTP = "ask_otp"
-    LOSE_ANSWER = "lose_answer"
-
 
 TEST_CARDS = {
     "4000000000000002": Behaviour.DECLINE,
@@ -67,44 +56,9 @@ _ANSWERS = {
 }
 
 
-class SimulatedToken(Base):
-    """A card left with the gateway: what matters of it, not its number."""
-
-    __tablename__ = "simulated_tokens"
-
-    token: Mapped[str] = mapped_column(String(100), primary_key=True)
-    behaviour: Mapped[Behaviour] = mapped_column(enum_column(Behaviour))
-    created_at: Mapped[datetime] = mapped_column(default=clock.now)
-
-
-class SimulatedCharge(Base):
-    """A charge as the gateway knows it; a cancelled key without amount was given up before it arrived."""
-
-    __tablename__ = "simulated_charges"
-    __table_args__ = (CheckConstraint("refunded_minor BETWEEN 0 AND amount_minor", name="refunded_within"),)
-
-    key: Mapped[str] = mapped_column(Id, primary_key=True)
-    amount_minor: Mapped[int] = mapped_column(BigInteger)
-    currency: Mapped[str] = mapped_column(String(3))
-    verdict: Mapped[Verdict] = mapped_column(enum_column(Verdict))
-    reason: Mapped[str | None] = mapped_column(String(50))
-    refunded_minor: Mapped[int] = mapped_column(BigInteger, default=0)
-    created_at: Mapped[datetime] = mapped_column(default=clock.now)
-
-
-class SimulatedRefund(Base):
-    """A refund that was made."""
-
-    __tablename__ = "simulated_refunds"
-
-    key: Mapped[str] = mapped_column(Id, primary_key=True)
-    charge_key: Mapped[str] = mapped_column(ForeignKey("simulated_charges.key"))
-    amount_minor: Mapped[int] = mapped_column(BigInteger)
-    created_at: Mapped[datetime] = mapped_column(default=clock.now)
-
-
 class SimulatedGateway:
-    """In-process; `latency_s` is spent in each call, before anything is recorded. While `down` it is not reached."""
+    """In-process; `latency_s` is spent in each call, before anything is recorded. While `down` it is not reached, nor
+    by `failure_rate` of all calls. Without `callbacks` it never calls back."""
 
     def __init__(
         self,
@@ -113,9 +67,13 @@ class SimulatedGateway:
         *,
         name: str = "simulated",
         webhook_secret: str = "",
+        failure_rate: float = 0.0,
+        callbacks: Callbacks | None = None,
     ) -> None:
         self.name = name
         self.down = False
+        self._failure_rate = failure_rate
+        self._callbacks = callbacks
         self._latency_s = latency_s
         self._sleep = sleep
         self._secret = webhook_secret.encode()
@@ -123,13 +81,13 @@ class SimulatedGateway:
     def tokenise(self, card: Card) -> CardToken:
         self._travel()
         token = f"tok_{secrets.token_urlsafe(24)}"
-        with _own_transaction() as session:
+        with own_transaction() as session:
             session.add(SimulatedToken(token=token, behaviour=_behaviour(card)))
         return CardToken(token, card.brand, card.last4)
 
     def forget(self, token: str) -> None:
         self._travel()
-        with _own_transaction() as session:
+        with own_transaction() as session:
             session.execute(delete(SimulatedToken).where(SimulatedToken.token == token))
 
     def charge(self, *, key: str, amount: Money, source: Card | str) -> Outcome:
@@ -137,8 +95,9 @@ class SimulatedGateway:
         behaviour = _behaviour(source) if isinstance(source, Card) else _behaviour_of_token(source)
         outcome = _ANSWERS[behaviour]
         try:
-            with _own_transaction() as session:
+            with own_transaction() as session:
                 _record(session, key, amount, outcome)
+                self._announce(session, NoticeKind.CHARGE, key)
         except IntegrityError:
             known = self._find(key)
             assert known is not None
@@ -149,7 +108,7 @@ class SimulatedGateway:
 
     def confirm(self, *, key: str, amount: Money, otp: str) -> Outcome:
         self._travel()
-        with _own_transaction() as session:
+        with own_transaction() as session:
             charge = session.get(SimulatedCharge, key, with_for_update=True)
             if charge is None:
                 return Outcome(Verdict.DECLINED, "unknown_charge")
@@ -157,6 +116,7 @@ class SimulatedGateway:
                 otp.encode(), OTP.encode()
             ):
                 charge.verdict = Verdict.CAPTURED
+                self._announce(session, NoticeKind.CHARGE, key)
             return _outcome(charge)
 
     def look_up(self, *, key: str, amount: Money) -> Outcome | None:
@@ -167,20 +127,21 @@ class SimulatedGateway:
         self._travel()
         gone = Outcome(Verdict.CANCELLED, "cancelled")
         try:
-            with _own_transaction() as session:
+            with own_transaction() as session:
                 charge = session.get(SimulatedCharge, key, with_for_update=True)
                 if charge is None:
                     _record(session, key, Money(amount_minor=0, currency="XXX"), gone)
                     return gone
                 if charge.verdict is Verdict.ACTION_REQUIRED:
                     charge.verdict, charge.reason = gone.verdict, gone.reason
+                    self._announce(session, NoticeKind.CHARGE, key)
                 return _outcome(charge)
         except IntegrityError:  # it arrived meanwhile
             return self.cancel(key=key, amount=amount)
 
     def refund(self, *, key: str, charge_key: str, amount: Money) -> None:
         self._travel()
-        with _own_transaction() as session:
+        with own_transaction() as session:
             charge = session.get(SimulatedCharge, charge_key, with_for_update=True)
             if session.get(SimulatedRefund, key) is not None:
                 return
@@ -190,6 +151,11 @@ class SimulatedGateway:
                 raise RefundRefused("more_than_captured")
             charge.refunded_minor += amount.amount_minor
             session.add(SimulatedRefund(key=key, charge_key=charge_key, amount_minor=amount.amount_minor))
+            self._announce(session, NoticeKind.REFUND, key)
+
+    def send_callbacks(self) -> bool:
+        """Send the callbacks that are due; True when there may be more."""
+        return self._callbacks is not None and self._callbacks.send_due(self.write_notice)
 
     def read_notice(self, body: bytes, headers: Mapping[str, str]) -> Notice | None:
         try:
@@ -221,27 +187,20 @@ class SimulatedGateway:
     def _sign(self, body: bytes, signed_at: int) -> str:
         return hmac.new(self._secret, b"%d." % signed_at + body, hashlib.sha256).hexdigest()
 
+    def _announce(self, session: Session, kind: NoticeKind, key: str) -> None:
+        if self._callbacks is not None:
+            self._callbacks.announce(session, kind, key)
+
     def _find(self, key: str) -> Outcome | None:
         with reading() as session:
             charge = session.get(SimulatedCharge, key)
             return None if charge is None else _outcome(charge)
 
     def _travel(self) -> None:
-        if self.down:
+        if self.down or random.random() < self._failure_rate:  # noqa: S311 (a game of chance, not a secret)
             raise GatewayDown("connection refused")
         if self._latency_s:
             self._sleep(self._latency_s)
-
-
-@contextmanager
-def _own_transaction() -> Iterator[Session]:
-    """A transaction that has nothing to do with the request at hand (nor with its idempotency claim)."""
-    beside = companion.set(None)
-    try:
-        with transaction() as session:
-            yield session
-    finally:
-        companion.reset(beside)
 
 
 def _record(session: Session, key: str, amount: Money, outcome: Outcome) -> None:
@@ -257,24 +216,6 @@ def _record(session: Session, key: str, amount: Money, outcome: Outcome) -> None
             created_at=clock.now(),
         ),
     )
-
-
-def settlement(begin: datetime, end: datetime) -> Iterator[bytes]:
-    """The gateway's settlement file of what was captured and refunded in a time, in pieces."""
-    charges = (
-        select(literal("charge"), SimulatedCharge.key, SimulatedCharge.amount_minor, SimulatedCharge.currency)
-        .where(SimulatedCharge.verdict == Verdict.CAPTURED)
-        .where(SimulatedCharge.created_at >= begin, SimulatedCharge.created_at < end)
-    )
-    refunds = (
-        select(literal("refund"), SimulatedRefund.key, SimulatedRefund.amount_minor, SimulatedCharge.currency)
-        .join(SimulatedCharge, SimulatedCharge.key == SimulatedRefund.charge_key)
-        .where(SimulatedRefund.created_at >= begin, SimulatedRefund.created_at < end)
-    )
-    with reading() as session:
-        for wanted in (charges, refunds):
-            rows = session.execute(wanted, execution_options={"yield_per": 1_000})
-            yield from write_settlement((Line(*row) for row in rows), header=wanted is charges)
 
 
 def _outcome(charge: SimulatedCharge) -> Outcome:
