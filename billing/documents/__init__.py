@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from billing.config import Settings
-from billing.documents.words import WORDS, day, money
+from billing.documents.words import WORDS, day, money, month
 from billing.models import Account, CreditNote, Invoice
 from common.clock import OPERATOR_ZONE
 from common.documents import render_pdf
@@ -48,7 +48,7 @@ def invoice_pdf(
         "state": words["states"][invoice.state.value],
         "issued_on": "–" if invoice.issued_on is None else written(invoice.issued_on),
         "due_on": written(invoice.due_on),
-        "period": invoice.period,
+        "period": None if invoice.period is None else month(invoice.period, spoken),
         "currency": invoice.currency,
         "lines": [
             {

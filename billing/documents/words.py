@@ -97,12 +97,22 @@ _MONTHS = {
     "si": "ජනවාරි පෙබරවාරි මාර්තු අප්‍රේල් මැයි ජූනි ජූලි අගෝස්තු සැප්තැම්බර් ඔක්තෝබර් නොවැම්බර් දෙසැම්බර්",
     "ta": "ஜனவரி பெப்ரவரி மார்ச் ஏப்ரல் மே ஜூன் ஜூலை ஆகஸ்ட் செப்டம்பர் ஒக்டோபர் நவம்பர் டிசம்பர்",
 }
-_PATTERN = {"en": "{day} {month} {year}", "si": "{year} {month} {day}", "ta": "{day} {month} {year}"}
+_DAY = {"en": "{day} {month} {year}", "si": "{year} {month} {day}", "ta": "{day} {month} {year}"}
+_MONTH = {"en": "{month} {year}", "si": "{year} {month}", "ta": "{month} {year}"}
 
 
 def day(on: date, language: str) -> str:
-    month = _MONTHS[language].split(" ")[on.month - 1]
-    return _PATTERN[language].format(day=on.day, month=month, year=on.year)
+    return _DAY[language].format(day=on.day, month=_name(on, language), year=on.year)
+
+
+def month(period: str, language: str) -> str:
+    """A billing period, e.g. `2026-11`, as a month in words."""
+    first = date.fromisoformat(f"{period}-01")
+    return _MONTH[language].format(month=_name(first, language), year=first.year)
+
+
+def _name(on: date, language: str) -> str:
+    return _MONTHS[language].split(" ")[on.month - 1]
 
 
 def money(minor: int, currency: str) -> str:

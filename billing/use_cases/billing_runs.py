@@ -39,6 +39,8 @@ SLICE = 100
 """Accounts per transaction."""
 PLANNED_AT_ONCE = 20
 """Slices per transaction of planning."""
+MEASURES = {"data_mb": "MB", "voice_minutes": "min", "voice_s": "s", "sms": "SMS"}
+"""How an invoice calls what a kind of usage is measured in."""
 
 
 def start_run(session: Session, *, run_id: str, period: str, requested_by: str) -> BillingRun:
@@ -233,7 +235,7 @@ class _Due:
         for total in self._usage.get(account.id, ()):
             name = self._names[total.plan_id, total.kind, total.zone]
             amount = total.amount_minor - total.billed_minor
-            text = f"{name} · {total.period} · {total.quantity:,} {total.kind}"
+            text = f"{name} · {total.period} · {total.quantity:,} {MEASURES.get(total.kind, total.kind)}"
             lines.append(Line(text, 1, account.money(amount)))
             total.billed_minor = total.amount_minor
         return lines

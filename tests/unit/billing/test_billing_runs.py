@@ -168,8 +168,8 @@ def test_late_usage_comes_onto_the_next_invoice_once(client: FlaskClient) -> Non
     run_billing(client, "2026-12")
     run_billing(client, "2027-01")
     assert [lines(invoice) for invoice in invoices_of(client, user_id)] == [
-        [("Data · 2026-11 · 5 data_mb", 50)],
-        [("Data · 2026-11 · 7 data_mb", 20)],
+        [("Data · 2026-11 · 5 MB", 50)],
+        [("Data · 2026-11 · 7 MB", 20)],
     ]
 
 
