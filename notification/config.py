@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from common.settings import Settings as CommonSettings
-from notification.gateway.email import sender_domain
+from notification.gateway.mime import sender_domain
 from notification.gateway.push import VapidKey
 from notification.gateway.webhooks import sign
 

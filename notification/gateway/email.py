@@ -1,4 +1,4 @@
-"""E-mail: the MIME message, SMTP, and the sink of development.
+"""E-mail by SMTP, and the sink of development.
 
 A provider gets each message at least once: a crash after the call and before the settlement calls again. The message's
 `id` (Message-ID, file name) is the same each time, so that a repeat can be known as one.
@@ -8,14 +8,9 @@ import logging
 import smtplib
 import ssl
 from datetime import timedelta
-from email.errors import MessageError
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import EmailPolicy
-from email.utils import format_datetime, parseaddr
+from email.utils import parseaddr
 from pathlib import Path
 
-from common import clock
 from notification.gateway.base import (
     SINK_LEASE,
     DeliveryFailed,
@@ -28,6 +23,7 @@ from notification.gateway.base import (
     one_line,
     write_whole,
 )
+from notification.gateway.mime import address_of, compose, message_id
 
 log = logging.getLogger(__name__)
 
@@ -35,51 +31,6 @@ REPLIES_PER_MESSAGE = 12
 """At most so many times an SMTP exchange, from connecting to the end of the message, waits for a reply."""
 MESSAGES_PER_CONNECTION = 100
 """Mail servers close connections that never end; a fresh one now and then costs less than a retry."""
-
-
-def sender_domain(sender: str) -> str:
-    """The domain of `Name <address>`. Raises ValueError when there is none."""
-    _, address = parseaddr(sender)
-    local, _, domain = address.partition("@")
-    if not local or "." not in domain or not (sender.isprintable() and sender.isascii()):
-        raise ValueError("must be like Sri-Care <no-reply@example.lk>")
-    return domain
-
-
-class LinkPolicy(EmailPolicy):
-    """Folding would turn a long link into encoded words, which no mail program takes for a link."""
-
-    def fold(self, name: str, value: str) -> str:
-        return f"{name}: {value}{self.linesep}" if name == UNSUBSCRIBE else super().fold(name, value)
-
-    def fold_binary(self, name: str, value: str) -> bytes:
-        return self.fold(name, value).encode() if name == UNSUBSCRIBE else super().fold_binary(name, value)
-
-
-UNSUBSCRIBE = "List-Unsubscribe"
-SMTP = LinkPolicy(linesep="\r\n")
-
-
-def compose(email: Email, sender: str) -> EmailMessage:
-    """The MIME message: plain text and HTML. Raises PermanentFailure for an address that no header can carry."""
-    name, address = parseaddr(sender)
-    message = EmailMessage(policy=SMTP)
-    try:
-        message["From"] = Address(one_line(name), addr_spec=address)
-        message["To"] = Address(one_line(email.name), addr_spec=email.to)
-    except (ValueError, IndexError, MessageError):
-        raise PermanentFailure("address_not_valid") from None
-    message["Subject"] = one_line(email.subject)
-    message["Date"] = format_datetime(clock.now())
-    message["Message-ID"] = f"<{email.id}@{sender_domain(sender)}>"
-    message["Auto-Submitted"] = "auto-generated"
-    if email.unsubscribe_url is not None:
-        message[UNSUBSCRIBE] = f"<{email.unsubscribe_url}>"
-        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    message.set_content(email.text)
-    message.add_alternative(email.html, subtype="html")
-    message["Content-Language"] = email.language
-    return message
 
 
 class SmtpProvider:
@@ -108,9 +59,9 @@ class SmtpProvider:
         self._sent = 0
 
     def send(self, message: Email) -> str | None:
-        composed = compose(message, self._sender)
+        content = compose(message, self._sender)
         try:
-            self._hand_over(composed)
+            self._hand_over(address_of(message), content)
         except DeliveryFailed:
             raise
         except smtplib.SMTPRecipientsRefused as error:
@@ -123,12 +74,10 @@ class SmtpProvider:
             if error.smtp_code == 552:
                 raise _refusal("message_refused", 552, error.smtp_error) from None
             raise ProviderAway("sender_refused", _words(error.smtp_code, error.smtp_error)) from None
-        except (smtplib.SMTPNotSupportedError, MessageError, UnicodeError):
-            raise PermanentFailure("address_not_supported") from None
         except (smtplib.SMTPException, OSError) as error:
             self._drop()
             raise OutcomeUnknown("connection_lost", type(error).__name__) from None
-        return str(composed["Message-ID"])
+        return message_id(message, self._sender)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -144,13 +93,13 @@ class SmtpProvider:
             self._connection.close()
             self._connection = None
 
-    def _hand_over(self, message: EmailMessage) -> None:
+    def _hand_over(self, address: str, content: bytes) -> None:
         if self._sent >= MESSAGES_PER_CONNECTION:
             self.close()
         if self._connection is None:
             self._connection, self._sent = self._connect(), 0
         self._sent += 1
-        self._connection.send_message(message)
+        self._connection.sendmail(parseaddr(self._sender)[1], [address], content)
 
     def _connect(self) -> smtplib.SMTP:
         connection: smtplib.SMTP | None = None
@@ -199,15 +148,11 @@ class EmailSink:
         self._sender = sender
 
     def send(self, message: Email) -> str | None:
-        composed = compose(message, self._sender)
-        try:
-            content = composed.as_bytes()
-        except (MessageError, UnicodeError):
-            raise PermanentFailure("address_not_supported") from None
+        content = compose(message, self._sender)
         if self._folder is not None:
             write_whole(self._folder / f"{message.id}.eml", content)
         log.info("email", extra={"delivery_id": message.id, "to": masked(message.to)})
-        return str(composed["Message-ID"])
+        return message_id(message, self._sender)
 
     def close(self) -> None:
         pass

@@ -96,6 +96,26 @@ def test_a_message_arrives_with_its_words_in_any_script() -> None:
     assert "ක්‍රියාත්මකයි" in html.get_content()
 
 
+@pytest.mark.parametrize(
+    "text", ["ශ්‍රී", "a line. ", ".\n..\nFrom x\n", "=_é=20"], ids=["si", "en", "dots", "codes"]
+)
+def test_100_kb_arrive_unchanged_in_lines_that_every_server_takes(text: str) -> None:
+    mailbox, long = Mailbox(), text * (100_000 // len(text.encode()))
+    message = an_email(name=text * 20, subject=text * 30, text=long, html=f"<p>{long}</p>")
+    with serving(mailbox) as port:
+        sender = provider(port)
+        sender.send(message)
+        sender.close()
+    (got,) = mailbox.messages
+    assert max(map(len, got.as_bytes().splitlines())) < 998
+    parts = [got.get_body((kind,)) for kind in ("plain", "html")]
+    read = [part.get_content().splitlines() for part in parts if part is not None]
+    assert read == [long.splitlines(), f"<p>{long}</p>".splitlines()]
+    assert got["Subject"].split() == message.subject.split()
+    assert [each.addr_spec for each in got["To"].addresses] == [message.to]
+    assert got.defects == []
+
+
 def test_one_connection_carries_many_messages_but_not_for_ever() -> None:
     mailbox = Mailbox()
     with serving(mailbox) as port:
