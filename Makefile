@@ -28,11 +28,16 @@ demo: setup ## play a customer's story against the running platform
 test: lint ## lint, then every test (starts its own servers)
 	@exec $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: setup ## ruff, mypy --strict, import rules
+lint: setup ## ruff, mypy --strict, import rules; images, compose files and workflows
 	@$(PYTHON_IN_VENV) -m ruff check .
 	@$(PYTHON_IN_VENV) -m ruff format --check .
 	@$(PYTHON_IN_VENV) -m mypy
 	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/hadolint */Dockerfile deploy/*/Dockerfile
+	@.venv/bin/actionlint -shellcheck= # where there is a shellcheck its version would decide
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yaml docker-compose.prod.yml deploy/compose.*.yaml
+	@if docker compose version >/dev/null 2>&1; then deploy/check-compose; fi
 
 format: setup ## format the code and apply the safe fixes
 	@$(PYTHON_IN_VENV) -m ruff check --fix .

@@ -47,7 +47,11 @@ CUSTOMERS = {
 
 
 def main() -> None:
-    layout = current()
+    plant(current())
+
+
+def plant(layout: Layout) -> None:
+    """Make what is missing of the demo operator. Raises `Trouble` when the platform refuses it."""
     layout.home.prepare()
     people = read_people(layout.home) or _make_logins(layout)
     _operate(layout, "provisioning", "seed-catalogue")

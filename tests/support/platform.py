@@ -23,6 +23,8 @@ from dev.environment import PORTS, ROOT, SERVICES, Home
 from dev.ports import LOOPBACK, free_ports
 from dev.processes import end_sessions, read_pid_file, recorded, session_members
 from dev.seed import Person, read_people
+from tests.support import deployed
+from tests.support.deployed import Deployed
 from tests.support.postgres import PostgresServer
 from tests.support.rabbitmq import PrivateRabbit
 
@@ -205,7 +207,13 @@ def _outer_environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    """A platform on SQLite with the demo operator, for the tests of one file; who breaks one starts its own."""
+def platform() -> Iterator[Platform | Deployed]:
+    """A platform on SQLite with the demo operator, for the tests of one file; who breaks one starts its own.
+
+    SRICARE_TEST_URL names one that runs already, wherever it does.
+    """
+    if url := os.environ.get(deployed.VARIABLE):
+        yield Deployed(url)
+        return
     with Platform(seed=True) as running:
         yield running
