@@ -105,7 +105,7 @@ def make_refund(refund_id: str) -> None:
     try:
         if payment.method_type is not MethodType.WALLET:
             gateways().named(payment.gateway).refund(
-                key=refund.id, charge_key=payment.id, amount=refund.amount
+                key=refund.id, charge_key=payment.id, amount=refund.amount, retries=refund.retries
             )
     except GatewayTrouble as trouble:
         log.warning("refund %s: the gateway does not say (%s)", refund.id, trouble)

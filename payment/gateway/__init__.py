@@ -108,8 +108,11 @@ class Gateway(Protocol):
         """Give a charge up: unless it answers CAPTURED, nothing will ever be captured under this key."""
         ...
 
-    def refund(self, *, key: str, charge_key: str, amount: Money) -> None:
-        """Give back part or all of a captured charge, once per key. Raises RefundRefused."""
+    def refund(self, *, key: str, charge_key: str, amount: Money, retries: int = 0) -> None:
+        """Give back part or all of a captured charge, once per key. Raises RefundRefused.
+
+        A refusal is final until a person has it tried again: with more `retries` than before it is weighed anew.
+        """
         ...
 
     def read_notice(self, body: bytes, headers: Mapping[str, str]) -> Notice | None:

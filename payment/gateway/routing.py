@@ -67,8 +67,8 @@ class Guarded:
     def cancel(self, *, key: str, amount: Money) -> Outcome:
         return self._ask(self._gateway.cancel, key=key, amount=amount)
 
-    def refund(self, *, key: str, charge_key: str, amount: Money) -> None:
-        self._ask(self._gateway.refund, key=key, charge_key=charge_key, amount=amount)
+    def refund(self, *, key: str, charge_key: str, amount: Money, retries: int) -> None:
+        self._ask(self._gateway.refund, key=key, charge_key=charge_key, amount=amount, retries=retries)
 
     def read_notice(self, body: bytes, headers: Mapping[str, str]) -> Notice | None:
         return self._gateway.read_notice(body, headers)

@@ -2,7 +2,8 @@
 
 A PaymentIntent is made under our key before it is confirmed: making it moves no money, and making it again under the
 same key gives the same one, so that a charge whose answer was lost is found again. Stripe keeps idempotency keys for a
-day; what is older is searched by its metadata, which Stripe brings up to date within a minute or so.
+day (refusals too, so that a refund that a person has tried again needs a further one); what is older is searched by its
+metadata, which Stripe brings up to date within a minute or so.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ from payment.gateway import (
 
 KEYS_KEPT = timedelta(hours=20)
 TIMEOUT_S = 10.0
+DEAD = ("failed", "canceled")
+"""States of a refund that gave nothing back."""
 DECLINES = {
     "insufficient_funds": "insufficient_funds",
     "expired_card": "card_expired",
@@ -117,14 +120,15 @@ class StripeGateway:
                 found = _call(self._api.payment_intents.retrieve, found["id"])
         return _outcome(found)
 
-    def refund(self, *, key: str, charge_key: str, amount: Money) -> None:
+    def refund(self, *, key: str, charge_key: str, amount: Money, retries: int = 0) -> None:
         intent = self._find(charge_key, amount, must_exist=True)
         if intent is None:
             raise RefundRefused("not_captured")
-        if not _young(key):
-            for made in _call(self._api.refunds.list, {"payment_intent": intent["id"], "limit": 100})["data"]:
-                if (made.get("metadata") or {}).get("refund_id") == key:
-                    return _check(made)
+        if retries or not _young(key):
+            made = self._refunds_made(intent["id"], key)
+            going = [refund for refund in made if refund["status"] not in DEAD]
+            if going or (made and not retries):
+                return _check((going or made)[0])
         try:
             refund = _call(
                 self._api.refunds.create,
@@ -133,11 +137,15 @@ class StripeGateway:
                     "amount": amount.amount_minor,
                     "metadata": {"refund_id": key, "payment_id": charge_key},
                 },
-                {"idempotency_key": f"refund-{key}"},
+                {"idempotency_key": f"refund-{key}-{retries}" if retries else f"refund-{key}"},
             )
         except stripe.InvalidRequestError as error:
             raise RefundRefused(error.code or "invalid_request") from None
         return _check(refund)
+
+    def _refunds_made(self, intent_id: str, key: str) -> list[dict[str, Any]]:
+        made = _call(self._api.refunds.list, {"payment_intent": intent_id, "limit": 100})["data"]
+        return [refund for refund in made if (refund.get("metadata") or {}).get("refund_id") == key]
 
     def read_notice(self, body: bytes, headers: Mapping[str, str]) -> Notice | None:
         try:
@@ -149,7 +157,7 @@ class StripeGateway:
         if event.type.startswith("payment_intent.") and "payment_id" in metadata:
             return Notice(NoticeKind.CHARGE, metadata["payment_id"])
         if event.type.startswith("refund.") and "refund_id" in metadata:
-            failed = thing.get("status") in ("failed", "canceled")
+            failed = thing.get("status") in DEAD
             kind = NoticeKind.REFUND_FAILED if failed else NoticeKind.REFUND
             return Notice(kind, metadata["refund_id"], str(thing.get("failure_reason") or ""))
         if event.type == "charge.dispute.created" and thing.get("payment_intent"):
@@ -245,7 +253,7 @@ def _reason(code: str | None) -> str:
 
 
 def _check(refund: dict[str, Any]) -> None:
-    if refund["status"] in ("failed", "canceled"):
+    if refund["status"] in DEAD:
         raise RefundRefused(refund.get("failure_reason") or refund["status"])
 
 

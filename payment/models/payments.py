@@ -189,7 +189,11 @@ class Payment(Base):
 
 
 class Refund(Base):
-    """Money on its way back to where a payment's came from. Its id is the key at the gateway."""
+    """Money on its way back to where a payment's came from. Its id is the key at the gateway.
+
+    `retries` counts how often a person had a refused one tried again; `by_hand` says that the money went back in
+    another way than through the gateway.
+    """
 
     __tablename__ = "refunds"
     __table_args__ = (
@@ -206,6 +210,8 @@ class Refund(Base):
     state: Mapped[RefundState] = mapped_column(enum_column(RefundState))
     check_at: Mapped[datetime | None]
     checks: Mapped[int] = mapped_column(default=0)
+    retries: Mapped[int] = mapped_column(default=0, server_default="0")
+    by_hand: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     completed_at: Mapped[datetime | None]
 

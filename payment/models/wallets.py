@@ -21,6 +21,7 @@ class Account(StrEnum):
     CARD_GATEWAY = "card_gateway"
     SALES = "sales"
     VOUCHERS = "vouchers"
+    BANK = "bank"
 
 
 class EntryReason(StrEnum):

@@ -7,7 +7,7 @@ from common.errors import NotFound
 from common.identity import identity
 from common.web import operation, reply, reply_page
 from payment import queries
-from payment.errors import CaseResolved
+from payment.errors import CaseResolved, NotRefundable
 from payment.models import CaseKind
 from payment.routes.blueprint import routes
 from payment.schemas import CaseAction, CaseOut, CasesQuery, ResolveIn
@@ -29,7 +29,7 @@ def list_cases(query: CasesQuery) -> Response:
     body=ResolveIn,
     returns={200: CaseOut},
     roles=("admin",),
-    raises=(NotFound, CaseResolved),
+    raises=(NotFound, CaseResolved, NotRefundable),
 )
 def post_resolve(case_id: str, body: ResolveIn) -> Response:
     """`retry_refund` has a refused refund tried again, `paid_by_hand` says that its money went back in another way."""

@@ -197,6 +197,7 @@ def _ours(run: Reconciliation, kind: LineKind) -> Select[str, int, str]:
             Payment.gateway == run.gateway,
             Payment.method_type != MethodType.WALLET,
             Refund.state == RefundState.COMPLETED,
+            Refund.by_hand.is_(False),
             Refund.completed_at >= begin,
             Refund.completed_at < end,
         )

@@ -202,20 +202,29 @@ def give_up_refund(session: Session, refund: Refund, reason: str) -> None:
 
 
 def retry_refund(session: Session, refund_id: str) -> None:
-    """A person wants a refused refund tried again, under the same key. No-op unless it was refused."""
-    session.execute(
+    """A person wants a refused refund tried again, under the same key.
+
+    Raises NotRefundable for one that was accepted and failed later: it is told and booked, and can be paid by hand.
+    """
+    again = session.execute(
         update(Refund)
         .where(Refund.id == refund_id, Refund.state == RefundState.FAILED)
-        .values(state=RefundState.PROCESSING, check_at=clock.now(), checks=0),
+        .values(state=RefundState.PROCESSING, check_at=clock.now(), checks=0, retries=Refund.retries + 1),
         execution_options={"synchronize_session": False},
     )
+    if not again.rowcount:  # type: ignore[attr-defined]
+        raise NotRefundable("The gateway had accepted this refund")
     wake(session, "refunds")
 
 
 def pay_out_by_hand(session: Session, refund_id: str) -> None:
-    """A person has sent the money of a refused refund in another way. No-op unless it was refused."""
+    """A person has sent the money of a refund that the gateway did not make in another way. No-op the second time."""
     refund = session.get(Refund, refund_id, with_for_update=True)
-    if refund is not None and refund.state is RefundState.FAILED:
+    if refund is None or refund.by_hand:
+        return
+    refund.by_hand = True
+    if refund.state is RefundState.FAILED:
         refund.state = RefundState.PROCESSING
         session.flush()
         settle_refund(session, refund)
+    wallets.post_return_by_hand(session, refund)

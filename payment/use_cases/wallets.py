@@ -78,6 +78,11 @@ def post_return(session: Session, refund: Refund) -> None:
     _post(session, refund.id, EntryReason.REFUND, refund.amount, Account.SALES, Account.CARD_GATEWAY)
 
 
+def post_return_by_hand(session: Session, refund: Refund) -> None:
+    """What was booked as given back through a card gateway is still there: the bank has sent it instead."""
+    _post(session, refund.id, EntryReason.REFUND, refund.amount, Account.CARD_GATEWAY, Account.BANK)
+
+
 def _post(
     session: Session, source_id: str, reason: EntryReason, amount: Money, source: Account, target: Account
 ) -> None:

@@ -33,6 +33,7 @@ class FakeStripe:
     def __init__(self) -> None:
         self.url = ""
         self.outage = False
+        self.empty = False
         self.intents: dict[str, dict[str, Any]] = {}
         self.methods: dict[str, dict[str, Any]] = {}
         self.refunds: list[dict[str, Any]] = []
@@ -160,7 +161,12 @@ class FakeStripe:
 
     def _refund(self, form: dict[str, str]) -> dict[str, Any]:
         intent, amount = self.intents[form["payment_intent"]], int(form["amount"])
-        before = sum(r["amount"] for r in self.refunds if r["payment_intent"] == intent["id"])
+        if self.empty:
+            raise StripeError(
+                400, {"type": "invalid_request_error", "code": "balance_insufficient", "message": "no"}
+            )
+        given = [r for r in self.refunds if r["payment_intent"] == intent["id"] and r["status"] != "failed"]
+        before = sum(r["amount"] for r in given)
         if before + amount > intent["amount_received"]:
             raise StripeError(
                 400, {"type": "invalid_request_error", "code": "charge_already_refunded", "message": "no"}

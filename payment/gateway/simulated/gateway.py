@@ -139,7 +139,7 @@ class SimulatedGateway:
         except IntegrityError:  # it arrived meanwhile
             return self.cancel(key=key, amount=amount)
 
-    def refund(self, *, key: str, charge_key: str, amount: Money) -> None:
+    def refund(self, *, key: str, charge_key: str, amount: Money, retries: int = 0) -> None:
         self._travel()
         with own_transaction() as session:
             charge = session.get(SimulatedCharge, charge_key, with_for_update=True)

@@ -198,6 +198,25 @@ def test_stripe_is_asked_by_search_and_list_when_its_idempotency_keys_are_gone()
         assert fake.captured() == AMOUNT.amount_minor
 
 
+def test_a_refund_that_stripe_refused_is_weighed_anew_when_a_person_wants_it() -> None:
+    with stripe_server() as fake:
+        gateway = StripeGateway("sk_test_x", WEBHOOK_SECRET, "http://localhost:8000", fake.url)
+        key, refund = ids.new_id(), ids.new_id()
+        gateway.charge(key=key, amount=AMOUNT, source=a_card())
+        fake.empty = True
+        for _ in range(2):
+            with pytest.raises(RefundRefused, match="balance_insufficient"):
+                gateway.refund(key=refund, charge_key=key, amount=AMOUNT)
+            fake.empty = False  # Stripe gives its first answer again all the same
+        for _ in range(2):
+            gateway.refund(key=refund, charge_key=key, amount=AMOUNT, retries=1)
+        assert [made["status"] for made in fake.refunds] == ["succeeded"]
+        fake.refunds[0]["status"] = "failed"
+        for _ in range(2):
+            gateway.refund(key=refund, charge_key=key, amount=AMOUNT, retries=2)
+        assert [made["status"] for made in fake.refunds] == ["failed", "succeeded"]
+
+
 @pytest.mark.parametrize(
     ("event_type", "thing", "notice"),
     [

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
 from common import clock, ids
 from common.db import reading, transaction
 from payment.gateway.simulated import settlement
 from payment.jobs import advance_payments, compare_settlements, make_refunds
-from payment.models import Payment, PaymentState, SettlementLine
+from payment.models import Payment, PaymentState, Refund, SettlementLine
 from payment.use_cases import reconciliations
 from tests.support.payments import LOSES_ANSWER, card, new_order, order_event, pay, top_up
 from tests.support.services import bearer, token
@@ -80,6 +80,16 @@ def test_the_simulated_gateway_writes_its_settlement_for_days_of_the_operator(
     assert shown.output == "kind,key,amount_minor,currency\n"
     wrong = ["settlement", "--from", today.isoformat(), "--to", before.isoformat()]
     assert app.test_cli_runner().invoke(args=wrong).exit_code == 2
+
+
+def test_what_was_paid_back_by_hand_is_not_looked_for_at_the_gateway(client: FlaskClient) -> None:
+    trade(client)
+    done = run(client, b"\n".join(line for line in theirs().splitlines() if not line.startswith(b"refund")))
+    assert done["differences"] == {"missing_there": 1}
+    with transaction() as session:
+        session.execute(update(Refund).values(by_hand=True))
+    done = run(client, b"\n".join(line for line in theirs().splitlines() if not line.startswith(b"refund")))
+    assert done["differences"] == {}
 
 
 def test_every_difference_is_found_and_gets_its_resolution(

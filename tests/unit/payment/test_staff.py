@@ -6,15 +6,16 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
 from common import clock, ids
 from common.contracts import violation
-from common.db import reading
+from common.db import reading, transaction
 from payment.gateway import Notice, NoticeKind, Outcome, RefundRefused, Verdict
 from payment.gateway.simulated import SimulatedCharge, SimulatedRefund
 from payment.jobs import advance_payments, make_refunds
+from payment.models import Account, WalletEntry
 from tests.support.payments import (
     LOSES_ANSWER,
     WALLET,
@@ -161,8 +162,32 @@ def test_a_refund_that_is_refused_for_good_waits_for_a_person(
     make_refunds()
     assert state_of(client, payment_id) == "refunded"
     assert len(emitted("payment.refunded")) == 1
+    assert_books_hold()
+    with reading() as session:
+        paid_out = select(func.sum(WalletEntry.amount_minor)).where(WalletEntry.account == Account.BANK)
+        assert session.scalar(paid_out) == (120_000 if action == "paid_by_hand" else None)
     assert cases(client) == []
     assert client.get("/api/payment/admin/cases", headers=bearer(AGENT, "agent")).status_code == 403
+
+
+def test_a_refund_that_fails_after_it_was_accepted_is_paid_by_hand(app: Flask, client: FlaskClient) -> None:
+    payment_id = pay(client, ME, new_order(ME)).json["id"]
+    refund_id = refund(client, payment_id).json["id"]
+    make_refunds()
+    with transaction() as session:  # as the gateway then has it
+        session.execute(update(SimulatedCharge).values(refunded_minor=0))
+    body, headers = gateway_of(app).write_notice(
+        Notice(NoticeKind.REFUND_FAILED, refund_id, "account_closed")
+    )
+    for _ in range(2):
+        client.post("/api/payment/webhooks/simulated", data=body, headers=headers)
+    (case,) = cases(client)
+    assert (case["kind"], case["subject_id"]) == ("refund_refused", refund_id)
+    assert resolve(client, case["id"], "retry_refund").json["code"] == "not_refundable"
+    assert resolve(client, case["id"], "paid_by_hand").status_code == 200
+    assert cases(client) == []
+    assert len(emitted("payment.refunded")) == 1
+    assert_books_hold()
 
 
 def test_what_the_gateway_captures_after_it_was_called_off_goes_back_by_itself(
