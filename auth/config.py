@@ -46,6 +46,11 @@ class Settings(CommonSettings):
     refresh_grace_s: int = Field(
         default=10, ge=0, le=60, description="a lost answer may be fetched again so long"
     )
+    proof_s: int = Field(
+        default=600,
+        ge=60,
+        description="so long after it a sign-in is fresh enough to change how one signs in",
+    )
 
     hash_time_cost: int = Field(default=2, ge=1, description="Argon2id passes")
     hash_memory_kib: int = Field(default=19456, ge=8192, description="Argon2id memory, KiB")

@@ -94,6 +94,10 @@ class NotWhileActing(Forbidden):
     code, title = "not_while_acting", "Only the customers themselves can do this"
 
 
+class FreshProofRequired(Forbidden):
+    code, title = "fresh_proof_required", "Show again who you are: POST /reauthenticate"
+
+
 ERRORS: tuple[type[AppError], ...] = (
     PhoneAlreadyRegistered,
     EmailAlreadyRegistered,
@@ -116,4 +120,5 @@ ERRORS: tuple[type[AppError], ...] = (
     UnacceptableDocument,
     OwnAccount,
     NotWhileActing,
+    FreshProofRequired,
 )

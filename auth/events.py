@@ -33,8 +33,8 @@ def user_updated(user: User, changed: list[str], **more: Any) -> Outbox:
         data={
             "user_id": user.id,
             "changed": sorted(changed),
-            "phone": user.phone,
-            "email": user.email,
+            "phone": user.last_phone,
+            "email": user.last_email,
             "name": user.name,
             "language": user.language.value,
             **more,

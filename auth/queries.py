@@ -51,6 +51,17 @@ def get_user(session: Session, user_id: str) -> User:
     return user
 
 
+def proved_at(session: Session, session_id: str) -> datetime | None:
+    """When the user of a session last showed who they are."""
+    return session.scalar(select(LoginSession.proved_at).where(LoginSession.id == session_id))
+
+
+def has_app(session: Session, user_id: str) -> bool:
+    """Whether an authenticator app is in force."""
+    row = session.get(Totp, user_id)
+    return row is not None and row.confirmed_at is not None
+
+
 def challenged_user(session: Session, token_hash: str) -> str | None:
     """Whose sign-in waits for a second factor."""
     return session.scalar(select(MfaChallenge.user_id).where(MfaChallenge.hash == token_hash))
@@ -116,7 +127,7 @@ def get_document(session: Session, submission_id: str, document_id: str) -> KycD
 
 def search_users(session: Session, text: str | None, phone: str | None, query: PageQuery) -> Page[User]:
     """Accounts whose name, address or number contains `text`, or that have the number `phone`, themselves or as a
-    verified line."""
+    verified line, or had it when they were closed."""
     found = select(User)
     if text is not None:
         holders = select(Line.user_id).where(Line.msisdn == phone, Line.verified_at.is_not(None))
@@ -125,7 +136,8 @@ def search_users(session: Session, text: str | None, phone: str | None, query: P
                 User.name.icontains(text, autoescape=True),
                 User.email.icontains(text, autoescape=True),
                 User.phone.contains(text, autoescape=True),
-                *((User.phone == phone, User.id.in_(holders)) if phone else ()),
+                User.released_phone.contains(text, autoescape=True),
+                *((User.phone == phone, User.released_phone == phone, User.id.in_(holders)) if phone else ()),
                 *((User.id == text,) if ids.is_id(text) else ()),
             )
         )

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from auth.models.base import Base
 from common import clock, ids
 from common.db import Id, enum_column
+from common.errors import Conflict
 
 
 class Role(StrEnum):
@@ -24,7 +25,8 @@ class Language(StrEnum):
 
 
 class User(Base):
-    """An account; `phone` is E.164."""
+    """An account; `phone` is E.164. One that has let go of its number and address, for their next owners, has them in
+    `released_phone` and `released_email`, and in `phone` what is nobody's number."""
 
     __tablename__ = "users"
 
@@ -38,8 +40,34 @@ class User(Base):
     active: Mapped[bool] = mapped_column(default=True)
     phone_verified_at: Mapped[datetime | None]
     email_verified_at: Mapped[datetime | None]
+    released_phone: Mapped[str | None] = mapped_column(String(20))
+    released_email: Mapped[str | None] = mapped_column(String(254))
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
+
+    @property
+    def last_phone(self) -> str:
+        """The number that the account has, or had when it was closed."""
+        return self.released_phone or self.phone
+
+    @property
+    def last_email(self) -> str | None:
+        return self.released_email or self.email
+
+    def release_contacts(self) -> None:
+        """Let go of number and address. Raises Conflict while the account is open. Safe to repeat."""
+        if self.active:
+            raise Conflict("An open account keeps its number")
+        if self.released_phone is None:
+            self.released_phone, self.released_email = self.phone, self.email
+            self.phone, self.email = f"closed-{self.id[-12:]}", None
+            self.phone_verified_at = self.email_verified_at = None
+
+    def take_back(self, *, email: bool) -> None:
+        """Have the number, and the address unless it is another's now, again; to be verified anew."""
+        if self.released_phone is not None:
+            self.phone, self.email = self.released_phone, self.released_email if email else None
+            self.released_phone = self.released_email = None
 
 
 class Address(Base):

@@ -12,7 +12,8 @@ from common.db import Id
 
 
 class LoginSession(Base):
-    """One sign-in on one device: a family of refresh tokens that live and die together."""
+    """One sign-in on one device: a family of refresh tokens that live and die together. `proved_at` is when its user
+    last showed who they are, by a password or a factor: refreshing does not."""
 
     __tablename__ = "sessions"
 
@@ -24,6 +25,7 @@ class LoginSession(Base):
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     last_used_at: Mapped[datetime] = mapped_column(default=clock.now)
     revoked_at: Mapped[datetime | None]
+    proved_at: Mapped[datetime | None]
 
     user: Mapped[User] = relationship()
 

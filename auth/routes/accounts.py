@@ -5,6 +5,7 @@ from flask import Response
 from auth import queries
 from auth.errors import (
     EmailAlreadyRegistered,
+    FreshProofRequired,
     InvalidCode,
     InvalidCredentials,
     NotWhileActing,
@@ -15,7 +16,7 @@ from auth.errors import (
 from auth.models import Purpose
 from auth.parts import parts
 from auth.passwords import refuse_weak
-from auth.routes.base import SignIn, client, codes_to, own, per_minute, routes, tries
+from auth.routes.base import SignIn, client, codes_to, fresh, own, per_minute, routes, tries
 from auth.schemas.accounts import (
     AcceptedOut,
     ForgotIn,
@@ -77,11 +78,11 @@ def get_me() -> Response:
     "Change name, language or email address",
     body=ProfileIn,
     returns={200: UserOut},
-    raises=(EmailAlreadyRegistered, NotWhileActing),
+    raises=(EmailAlreadyRegistered, NotWhileActing, FreshProofRequired),
 )
 def patch_me(body: ProfileIn) -> Response:
     """A new email address is to be verified again."""
-    user_id = own().user_id if body.email is not None else identity().user_id
+    user_id = fresh().user_id if body.email is not None else identity().user_id
 
     @rerun_lost_race
     def change() -> Response:
@@ -95,11 +96,13 @@ def patch_me(body: ProfileIn) -> Response:
 
 
 @routes.delete("/me")
-@operation("Close the account", returns={204: None}, raises=(NotWhileActing,))
+@operation("Close the account", returns={204: None}, raises=(NotWhileActing, FreshProofRequired))
 def delete_me() -> Response:
-    user_id = own().user_id
+    """Number and address are free again at once."""
+    user_id = fresh().user_id
     with transaction() as session:
-        accounts.deactivate_user(session, user_id=user_id, reason="closed_by_user")
+        user = accounts.deactivate_user(session, user_id=user_id, reason="closed_by_user")
+        accounts.release_contacts(session, user)
         return reply(None, 204)
 
 

@@ -3,7 +3,7 @@
 from flask import Response
 
 from auth import queries
-from auth.errors import OwnAccount, TooManyAttempts
+from auth.errors import OwnAccount, PhoneAlreadyRegistered, TooManyAttempts
 from auth.limits import Limit
 from auth.models import KycState
 from auth.parts import parts
@@ -65,17 +65,22 @@ def get_user(user_id: str) -> Response:
 
 @routes.patch("/admin/users/<id:user_id>")
 @operation(
-    "Change roles or activity",
+    "Change roles or activity, release a closed account's number",
     body=UserChangeIn,
     returns={200: UserOut},
     roles=ADMIN,
-    raises=(NotFound, OwnAccount),
+    raises=(NotFound, OwnAccount, PhoneAlreadyRegistered, Conflict),
 )
 def patch_user(user_id: str, body: UserChangeIn) -> Response:
     """With new roles all sessions of the user end."""
     with transaction() as session:
         user = administration.change_user(
-            session, user_id=user_id, roles=body.roles, active=body.active, admin=staff()
+            session,
+            user_id=user_id,
+            roles=body.roles,
+            active=body.active,
+            release_number=body.release_number,
+            admin=staff(),
         )
         return reply(UserOut.of(user))
 

@@ -10,7 +10,8 @@ from flask_jwt_extended import create_access_token
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from auth.errors import NotWhileActing
+from auth import queries
+from auth.errors import FreshProofRequired, NotWhileActing
 from auth.limits import Claim, Limit
 from auth.models import User
 from auth.parts import parts
@@ -19,6 +20,7 @@ from auth.schemas.sessions import TokensOut
 from auth.use_cases.audit import Client
 from auth.use_cases.sessions import start_session
 from common import clock, context, ids
+from common.db import reading
 from common.identity import Identity, identity
 
 routes = Blueprint("auth", __name__)
@@ -42,6 +44,17 @@ def own() -> Identity:
     who = identity()
     if who.actor_id is not None:
         raise NotWhileActing()
+    return who
+
+
+def fresh() -> Identity:
+    """The caller, for what changes how they sign in: who holds their token for a moment cannot. Raises NotWhileActing,
+    and FreshProofRequired unless they signed in, or showed again who they are, lately."""
+    who, settings = own(), parts().settings
+    with reading() as session:
+        at = queries.proved_at(session, who.session_id)
+    if at is None or at < clock.now() - timedelta(seconds=settings.proof_s):
+        raise FreshProofRequired()
     return who
 
 

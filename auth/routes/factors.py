@@ -7,6 +7,7 @@ from flask import Response
 
 from auth import queries
 from auth.errors import (
+    FreshProofRequired,
     InvalidCode,
     InvalidPasskey,
     MfaAlreadyOn,
@@ -18,7 +19,7 @@ from auth.errors import (
 )
 from auth.models import Passkey
 from auth.parts import parts
-from auth.routes.base import SignIn, client, own, per_minute, routes, tries
+from auth.routes.base import SignIn, client, fresh, own, per_minute, routes, tries
 from auth.schemas.accounts import CodeIn
 from auth.schemas.factors import (
     CeremonyOut,
@@ -41,10 +42,14 @@ _CHALLENGE_BYTES = 32
 
 
 @routes.post("/mfa/totp")
-@operation("Begin with an authenticator app", returns={200: TotpOut}, raises=(MfaAlreadyOn, NotWhileActing))
+@operation(
+    "Begin with an authenticator app",
+    returns={200: TotpOut},
+    raises=(MfaAlreadyOn, NotWhileActing, FreshProofRequired),
+)
 def post_totp() -> Response:
     """In force once a code of the app is confirmed."""
-    user_id, secret = own().user_id, secrets.token_bytes(_SECRET_BYTES)
+    user_id, secret = fresh().user_id, secrets.token_bytes(_SECRET_BYTES)
     with transaction() as session:
         uri = mfa.begin_totp(session, parts().vault, queries.get_user(session, user_id), secret)
         return reply(TotpOut(secret=base64.b32encode(secret).decode(), otpauth_uri=uri))
@@ -69,19 +74,23 @@ def post_totp_confirm(body: CodeIn) -> Response:
 
 
 @routes.delete("/mfa/totp")
-@operation("Do without the authenticator app", returns={204: None}, raises=(MfaNotOn, NotWhileActing))
+@operation(
+    "Do without the authenticator app",
+    returns={204: None},
+    raises=(MfaNotOn, NotWhileActing, FreshProofRequired),
+)
 def delete_totp() -> Response:
-    user_id = own().user_id
+    user_id = fresh().user_id
     with transaction() as session:
         mfa.remove_totp(session, user_id=user_id, client=client())
         return reply(None, 204)
 
 
 @routes.post("/passkeys/register/options")
-@operation("Begin to make a passkey", returns={200: CeremonyOut}, raises=(NotWhileActing,))
+@operation("Begin to make a passkey", returns={200: CeremonyOut}, raises=(NotWhileActing, FreshProofRequired))
 def post_passkey_register_options() -> Response:
     """`options` is for `navigator.credentials.create`."""
-    user_id, challenge, ceremony_id = own().user_id, secrets.token_bytes(_CHALLENGE_BYTES), ids.new_id()
+    user_id, challenge, ceremony_id = fresh().user_id, secrets.token_bytes(_CHALLENGE_BYTES), ids.new_id()
     with transaction() as session:
         user = queries.get_user(session, user_id)
         options = parts().relying_party.registration_options(
@@ -167,9 +176,9 @@ def list_passkeys(query: PageQuery) -> Response:
 
 
 @routes.delete("/passkeys/<id:passkey_id>")
-@operation("Remove a passkey", returns={204: None}, raises=(NotWhileActing,))
+@operation("Remove a passkey", returns={204: None}, raises=(NotWhileActing, FreshProofRequired))
 def delete_passkey(passkey_id: str) -> Response:
-    user_id = own().user_id
+    user_id = fresh().user_id
     with transaction() as session:
         passkeys.remove_passkey(session, user_id=user_id, passkey_id=passkey_id, client=client())
         return reply(None, 204)

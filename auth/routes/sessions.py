@@ -39,6 +39,7 @@ from auth.schemas.sessions import (
     LoginOut,
     MfaLoginIn,
     MfaRequiredOut,
+    ProofIn,
     RefreshIn,
     SessionOut,
     TokensOut,
@@ -147,7 +148,7 @@ def post_login_mfa(body: MfaLoginIn) -> Response:
             answer = reply(sign_in.start(session, user, who))
             sessions.note_login(session, user.id, method="password+totp", client=who)
         else:
-            sessions.note_failed_factor(session, user_id=user_id, client=who)
+            sessions.note_failure(session, "mfa.failed", user_id=user_id, client=who)
     if user is None:
         raise InvalidMfaCode()
     limiter.settle(clear=[attempts])
@@ -211,6 +212,39 @@ def delete_session(session_id: str) -> Response:
     with transaction() as session:
         sessions.end_session_of(session, user_id=user_id, session_id=session_id, reason="ended_by_user")
         return reply(None, 204)
+
+
+@routes.post("/reauthenticate")
+@operation(
+    "Show again who is signed in",
+    body=ProofIn,
+    returns={204: None},
+    raises=(InvalidCredentials, InvalidMfaCode, TooManyAttempts, NotWhileActing),
+)
+def post_reauthenticate(body: ProofIn) -> Response:
+    """For some minutes the session may then change how the customer signs in, as after a sign-in. Who has a passkey
+    may sign in with it instead."""
+    who, limiter = own(), parts().limiter
+    with reading() as session:
+        user = queries.get_user(session, who.user_id)
+        second_factor = queries.has_app(session, who.user_id)
+    attempts = [tries("password", user.id), *([tries("mfa", user.id)] if second_factor else [])]
+    limiter.admit(*attempts)
+    right = parts().hashing.verify(body.password, user.password_hash)
+    factor = not second_factor
+    with transaction() as session:
+        if right and second_factor:
+            factor = mfa.check_factor(session, parts().vault, user_id=user.id, code=body.code or "")
+        if right and factor:
+            sessions.note_proof(session, user_id=user.id, session_id=who.session_id, client=client())
+        else:
+            sessions.note_failure(session, "session.proof.failed", user_id=user.id, client=client())
+    if not right:
+        raise InvalidCredentials()
+    if not factor:
+        raise InvalidMfaCode()
+    limiter.settle(clear=attempts)
+    return reply(None, 204)
 
 
 @routes.get("/.well-known/jwks.json")

@@ -77,8 +77,8 @@ class UserOut(BaseModel):
         """From a user, or from all columns of `users`."""
         return cls(
             id=user.id,
-            phone=user.phone,
-            email=user.email,
+            phone=user.released_phone or user.phone,
+            email=user.released_email or user.email,
             name=user.name,
             language=user.language,
             roles=user.roles,

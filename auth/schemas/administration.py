@@ -14,6 +14,10 @@ from common.schemas import Body
 class UserChangeIn(Body):
     roles: list[Role] | None = Field(default=None, min_length=1, max_length=3)
     active: bool | None = None
+    release_number: bool = Field(
+        default=False,
+        description="of a closed account: number, address and lines may be another's from now on",
+    )
 
 
 class UserQuery(PageQuery):

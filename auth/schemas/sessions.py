@@ -19,6 +19,16 @@ class MfaLoginIn(Body):
     code: str = Field(min_length=6, max_length=20, description="of the authenticator app, or a recovery code")
 
 
+class ProofIn(Body):
+    password: str = Field(min_length=1, max_length=256)
+    code: str | None = Field(
+        default=None,
+        min_length=6,
+        max_length=20,
+        description="of the authenticator app, when one is in force, or a recovery code",
+    )
+
+
 class RefreshIn(Body):
     refresh_token: str = Field(min_length=1, max_length=200)
 

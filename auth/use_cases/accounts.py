@@ -1,6 +1,6 @@
 """Accounts: opening, profile, closing."""
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from auth import events
@@ -91,12 +91,29 @@ def update_profile(
     return user
 
 
-def deactivate_user(session: Session, *, user_id: str, reason: str) -> None:
+def deactivate_user(session: Session, *, user_id: str, reason: str) -> User:
     """Close an account: no sign-in, every token refused everywhere. Safe to repeat. Raises NotFound."""
     user = lock_user(session, user_id)
-    if not user.active:
-        return
-    user.active = False
-    end_all_sessions(session, user_id=user_id, reason=reason)
-    revoke(session, f"user:{user_id}", clock.now())
-    session.add(events.user_deactivated(user, reason))
+    if user.active:
+        user.active = False
+        end_all_sessions(session, user_id=user_id, reason=reason)
+        revoke(session, f"user:{user_id}", clock.now())
+        session.add(events.user_deactivated(user, reason))
+    return user
+
+
+def release_contacts(session: Session, user: User) -> None:
+    """A closed account lets go of its number, address and lines, so that whom the operator gives the number next can
+    open one. Its own trail keeps them. Raises Conflict while the account is open. Safe to repeat."""
+    user.release_contacts()
+    session.execute(delete(Line).where(Line.user_id == user.id))
+
+
+def reactivate_user(session: Session, user: User) -> None:
+    """Open a closed account again. Raises PhoneAlreadyRegistered when its number is another's by now."""
+    if user.released_phone is not None:
+        if phone_taken(session, user.released_phone):
+            raise PhoneAlreadyRegistered()
+        taken = session.scalar(select(User.id).where(User.email == user.released_email))
+        user.take_back(email=taken is None)
+    user.active = True

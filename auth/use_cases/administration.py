@@ -5,26 +5,37 @@ from sqlalchemy.orm import Session
 from auth import events
 from auth.errors import OwnAccount
 from auth.models import Role, User
-from auth.use_cases.accounts import deactivate_user, lock_user
+from auth.use_cases.accounts import deactivate_user, lock_user, reactivate_user, release_contacts
 from auth.use_cases.audit import Client, raise_alert, record_act
 from auth.use_cases.sessions import end_all_sessions
 from common.errors import Conflict, NotFound
 
 
 def change_user(
-    session: Session, *, user_id: str, roles: list[Role] | None, active: bool | None, admin: Client
+    session: Session,
+    *,
+    user_id: str,
+    roles: list[Role] | None,
+    active: bool | None,
+    release_number: bool,
+    admin: Client,
 ) -> User:
-    """Set roles and activity. Tokens with the old roles are refused everywhere. Raises NotFound, OwnAccount."""
+    """Set roles and activity, and let a closed account's number go. Tokens with the old roles are refused everywhere.
+
+    Raises NotFound, OwnAccount, PhoneAlreadyRegistered, and Conflict for the number of an open account.
+    """
     if user_id == admin.actor_id and (active is False or (roles is not None and Role.ADMIN not in roles)):
         raise OwnAccount()
     user = lock_user(session, user_id)
     before, was_active = list(user.roles), user.active
     changed = []
-    if active is False and user.active:
+    if active is False:
         deactivate_user(session, user_id=user_id, reason="deactivated_by_admin")
     elif active and not user.active:
-        user.active = True
+        reactivate_user(session, user)
         changed.append("active")
+    if release_number:
+        release_contacts(session, user)
     if roles is not None and sorted(role.value for role in roles) != sorted(user.roles):
         user.roles = [role.value for role in roles]
         changed.append("roles")
@@ -43,6 +54,7 @@ def change_user(
     data = {
         "roles": {"before": before, "after": user.roles},
         "active": {"before": was_active, "after": user.active},
+        "number_released": release_number,
     }
     record_act(session, "admin.user.changed", user_id=user_id, client=admin, data=data)
     return user

@@ -97,7 +97,7 @@ def answer_challenge(session: Session, vault: Vault, *, token: str, code: str) -
     if not user.active:
         raise InvalidMfaToken()
     challenge.tries_left -= 1
-    if not _right(session, vault, user_id, code):
+    if not check_factor(session, vault, user_id=user_id, code=code):
         return None
     session.delete(challenge)
     return user
@@ -108,7 +108,8 @@ def forget_challenges(session: Session, *, user_id: str) -> None:
     session.execute(delete(MfaChallenge).where(MfaChallenge.user_id == user_id))
 
 
-def _right(session: Session, vault: Vault, user_id: str, code: str) -> bool:
+def check_factor(session: Session, vault: Vault, *, user_id: str, code: str) -> bool:
+    """Whether it is the app's code of now or a recovery code; either is spent by it."""
     row = session.get(Totp, user_id, with_for_update=True)
     if row is not None and row.confirmed_at is not None and _take_step(vault, row, code):
         return True

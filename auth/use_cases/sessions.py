@@ -52,6 +52,7 @@ def start_session(
         "ip": client.ip,
         "created_at": now,
         "last_used_at": now,
+        "proved_at": now,
     }
     connection.execute(_START, started)
     first = {"hash": hash_token(refresh_token), "session_id": session_id, "expires_at": now + life}
@@ -85,14 +86,21 @@ def note_failed_login(
     record_act(session, "login.failed", user_id=account.id if account else "", client=client, data=data)
 
 
-def note_failed_factor(session: Session, *, user_id: str, client: Client) -> None:
-    """Keep a wrong second factor."""
-    record_act(session, "mfa.failed", user_id=user_id, client=client)
+def note_failure(session: Session, action: str, *, user_id: str, client: Client) -> None:
+    """Keep a wrong second factor (`mfa.failed`), or a wrong answer to who is signed in (`session.proof.failed`)."""
+    record_act(session, action, user_id=user_id, client=client)
 
 
 def note_login(session: Session, user_id: str, *, method: str, client: Client) -> None:
     """Keep a sign-in."""
     record_act(session, "login.succeeded", user_id=user_id, client=client, data={"method": method})
+
+
+def note_proof(session: Session, *, user_id: str, session_id: str, client: Client) -> None:
+    """The user of a session has shown again who they are. Raises NotFound for one that has ended."""
+    found = _live_session(session, user_id, session_id)
+    found.proved_at = clock.now()
+    record_act(session, "session.proved", user_id=user_id, client=client, data={"session_id": session_id})
 
 
 def rotate_refresh_token(
@@ -136,10 +144,14 @@ def end_session(session: Session, found: LoginSession, *, reason: str) -> None:
 
 def end_session_of(session: Session, *, user_id: str, session_id: str, reason: str) -> None:
     """Revoke one session of a user. Raises NotFound for another's or an ended one."""
+    end_session(session, _live_session(session, user_id, session_id), reason=reason)
+
+
+def _live_session(session: Session, user_id: str, session_id: str) -> LoginSession:
     found = session.get(LoginSession, session_id, with_for_update=True)
     if found is None or found.user_id != user_id or found.revoked_at is not None:
         raise NotFound()
-    end_session(session, found, reason=reason)
+    return found
 
 
 def end_all_sessions(session: Session, *, user_id: str, reason: str, but: str | None = None) -> None:

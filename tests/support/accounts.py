@@ -1,5 +1,6 @@
 """People with accounts, for auth's tests: registered through the API, with the codes that only messages tell."""
 
+import base64
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -9,10 +10,13 @@ from typing import Any
 from unittest.mock import patch
 
 from argon2 import PasswordHasher
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from flask.testing import FlaskClient
 from sqlalchemy import event, update
 
 from auth.models import User
+from common import clock
 from common.db import db, transaction
 from tests.support.services import emitted
 
@@ -67,6 +71,21 @@ def told(event_type: str) -> dict[str, Any]:
 def wrong(code: str) -> str:
     """Another code."""
     return f"{(int(code) + 1) % 10**6:06}"
+
+
+def code_of(secret: str, later_s: int = 0) -> str:
+    """What an authenticator app shows."""
+    app = TOTP(base64.b32decode(secret), 6, SHA1(), 30)  # noqa: S303
+    return app.generate(int(clock.now().timestamp()) + later_s).decode()
+
+
+def turn_on(client: FlaskClient, me: Person) -> tuple[str, list[str]]:
+    """Put an authenticator app in force; its secret and the recovery codes."""
+    begun: Any = client.post("/api/auth/mfa/totp", headers=me.headers)
+    secret = begun.json["secret"]
+    answer: Any = client.post("/api/auth/mfa/totp/confirm", json={"code": code_of(secret)}, headers=me.headers)
+    assert answer.status_code == 200, answer.text
+    return secret, answer.json["recovery_codes"]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from auth.handlers import AUDIT_HANDLERS
 from auth.models import AuditEntry
 from common.db import reading, transaction
-from tests.support.accounts import Person, login, register, staff, told
+from tests.support.accounts import NIMALI, Person, login, register, staff, told
 from tests.support.eventually import eventually
 from tests.support.services import emitted
 
@@ -90,6 +90,37 @@ def test_a_deactivated_user_is_out_everywhere_until_activated_again(client: Flas
     assert login(client).status_code == 401
     assert client.patch(path, json={"active": True}, headers=admin.headers).json["active"] is True
     assert told("user.updated")["changed"] == ["active"]
+    assert login(client).status_code == 200
+
+
+def patch(client: FlaskClient, admin: Person, user_id: str, **body: object):
+    return client.patch(f"/api/auth/admin/users/{user_id}", json=body, headers=admin.headers)
+
+
+def test_a_banned_customers_number_stays_theirs_until_an_admin_lets_it_go(client: FlaskClient) -> None:
+    me, admin = register(client, email="nimali@example.lk"), staff(client, "admin")
+    assert patch(client, admin, me.id, release_number=True).status_code == 409, "an open account keeps it"
+    assert patch(client, admin, me.id, active=False).status_code == 200
+    again = client.post("/api/auth/register", json=NIMALI)
+    assert again.json["code"] == "phone_already_registered"
+    let_go = patch(client, admin, me.id, release_number=True)
+    assert (let_go.json["phone"], let_go.json["email"]) == (me.phone, "nimali@example.lk")
+    assert entries("admin.user.changed")[-1].data["number_released"] is True
+    heir = register(client, email="nimali@example.lk")
+    assert heir.id != me.id
+    back = patch(client, admin, me.id, active=True)
+    assert (back.status_code, back.json["code"]) == (409, "phone_already_registered")
+    found = client.get("/api/auth/admin/users?query=0771234567", headers=admin.headers).json["items"]
+    assert [item["id"] for item in found] == [heir.id, me.id], "who has the number, and who had it"
+
+
+def test_a_closed_account_is_opened_again_with_its_number_while_that_is_free(client: FlaskClient) -> None:
+    me, admin = register(client, email="nimali@example.lk"), staff(client, "admin")
+    client.delete("/api/auth/me", headers=me.headers)
+    register(client, phone="0773333333", email="nimali@example.lk")
+    back = patch(client, admin, me.id, active=True).json
+    assert (back["phone"], back["email"], back["phone_verified"]) == (me.phone, None, False)
+    assert told("user.updated")["phone"] == me.phone
     assert login(client).status_code == 200
 
 

@@ -4,28 +4,13 @@ import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from auth.models import RecoveryCode, Totp
 from common import clock
 from common.db import reading
-from tests.support.accounts import PASSWORD, Person, login, register, wrong
-
-
-def code_of(secret: str, later_s: int = 0) -> str:
-    """What the app shows."""
-    app = TOTP(base64.b32decode(secret), 6, SHA1(), 30)  # noqa: S303
-    return app.generate(int(clock.now().timestamp()) + later_s).decode()
-
-
-def turn_on(client: FlaskClient, me: Person) -> tuple[str, list[str]]:
-    secret = client.post("/api/auth/mfa/totp", headers=me.headers).json["secret"]
-    answer = client.post("/api/auth/mfa/totp/confirm", json={"code": code_of(secret)}, headers=me.headers)
-    assert answer.status_code == 200, answer.text
-    return secret, answer.json["recovery_codes"]
+from tests.support.accounts import PASSWORD, code_of, login, register, turn_on, wrong
 
 
 def finish(client: FlaskClient, token: str, code: str):

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from flask import Flask
 from flask.testing import FlaskClient
 
+from auth.models import User
+from common.db import reading
 from tests.support.eventually import eventually
 from tests.support.services import emitted
 
@@ -121,6 +123,26 @@ def test_a_closed_account_cannot_sign_in_and_its_tokens_are_dead(client: FlaskCl
     assert client.post("/api/auth/refresh", json={"refresh_token": me["refresh_token"]}).status_code == 401
     assert len(emitted("user.deactivated")) == 1
     eventually(lambda: client.get("/api/auth/me", headers=headers).status_code == 401, within=2)
+
+
+def test_a_closed_accounts_number_is_its_next_owners_at_once_and_nothing_of_the_account_is(
+    client: FlaskClient,
+) -> None:
+    me = register(client, email="nimali@example.lk")
+    headers = {"Authorization": f"Bearer {me['access_token']}"}
+    client.post("/api/auth/password/forgot", json={"phone": NIMALI["phone"]})
+    code = emitted("user.password.reset.requested")[0].data["code"]
+    assert client.delete("/api/auth/me", headers=headers).status_code == 204
+    heir = register(client, password="of the next owner", email="nimali@example.lk")
+    assert heir["user"]["id"] != me["user"]["id"]
+    assert client.post("/api/auth/login", json=LOGIN).status_code == 401, "the old password"
+    body = {"phone": NIMALI["phone"], "code": code, "new_password": "of the one before"}
+    assert client.post("/api/auth/password/reset", json=body).json["code"] == "invalid_code"
+    assert client.post("/api/auth/refresh", json={"refresh_token": me["refresh_token"]}).status_code == 401
+    assert client.post("/api/auth/login", json=LOGIN | {"password": "of the next owner"}).status_code == 200
+    with reading() as session:
+        old = session.get_one(User, me["user"]["id"])
+    assert (old.released_phone, old.released_email) == ("+94771234567", "nimali@example.lk")
 
 
 def test_a_new_email_address_is_unverified_and_belongs_to_one_account(client: FlaskClient) -> None:
