@@ -4,6 +4,7 @@ import os
 
 from flask import Flask
 
+from billing.commands import register_commands
 from billing.config import Settings
 from billing.errors import ERRORS
 from billing.routes import routes
@@ -12,12 +13,14 @@ from common.web import create_web_app
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The Flask application of billing; settings come from the environment when not given."""
-    return create_web_app(
+    app = create_web_app(
         settings or Settings.from_env(os.environ),
         "billing",
         prefix="/api/billing",
         routes=routes,
         errors=ERRORS,
         title="Sri-Care billing",
-        description="Accounts, invoices, dunning and the ledger.",
+        description="Accounts, plans, usage, invoices, dunning and the ledger.",
     )
+    register_commands(app)
+    return app

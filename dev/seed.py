@@ -1,4 +1,4 @@
-"""The demo operator: a catalogue, an admin, an agent and two customers with an invoice each.
+"""The demo operator: a catalogue, plans, an admin, an agent and two customers with an invoice each.
 
 Made once through the operators' commands and the gateway.
 
@@ -55,6 +55,7 @@ def plant(layout: Layout) -> None:
     layout.home.prepare()
     people = read_people(layout.home) or _make_logins(layout)
     _operate(layout, "provisioning", "seed-catalogue")
+    _operate(layout, "billing", "seed-plans")
     try:
         admin = Api(layout.public_url)
         for role in STAFF:

@@ -15,7 +15,6 @@ from billing.errors import (
     PlanCodeTaken,
 )
 from billing.models import DisputeState, RunState
-from billing.models.tariffs import RATES
 from billing.routes.base import routes, settings
 from billing.schemas import (
     AccountIn,
@@ -241,19 +240,7 @@ def _rate(records: Sequence[UsageRecordIn]) -> usage.Rated:
 def post_plan(body: PlanIn) -> Response:
     """Its prices never change: offer another one instead, and withdraw this."""
     with transaction() as session:
-        plan = plans.create_plan(
-            session,
-            plan_id=work_id(),
-            created_by=identity().user_id,
-            code=body.code,
-            name=body.name,
-            description=body.description,
-            category=body.category,
-            currency=body.price.currency,
-            price_minor=body.price.amount_minor,
-            rates=RATES.dump_json(tuple(body.rates)).decode(),
-            roaming_cap_minor=None if body.roaming_cap is None else body.roaming_cap.amount_minor,
-        )
+        plan = plans.create_plan(session, body, plan_id=work_id(), created_by=identity().user_id)
         return reply(PlanOut.of(plan), 201)
 
 

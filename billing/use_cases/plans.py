@@ -1,7 +1,7 @@
 """Plans and subscriptions: who holds which plan from when to when. What that costs is for the billing run to say."""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -16,21 +16,31 @@ from billing.errors import (
     SubscriptionEnded,
 )
 from billing.models import Account, AccountKind, Plan, Subscription, SubscriptionTerm
+from billing.models.tariffs import RATES
+from billing.schemas import PlanIn
 from billing.use_cases.accounts import lock_account, lock_account_of
 from billing.use_cases.periods import after, first_day, period_of, start_of
-from common import clock
+from common import clock, ids
 from common.errors import NotFound, ValidationFailed
 
 
-def create_plan(session: Session, *, plan_id: str, created_by: str, **values: Any) -> Plan:
+def create_plan(session: Session, wish: PlanIn, *, plan_id: str, created_by: str) -> Plan:
     """A new plan; its prices stay as they are. Raises PlanCodeTaken."""
-    plan = Plan(id=plan_id, created_by=created_by, offered=True, **values)
+    plan = _plan(wish, plan_id, created_by)
     try:
         with session.begin_nested():
             session.add(plan)
     except IntegrityError:
         raise PlanCodeTaken() from None
     return plan
+
+
+def seed_plans(session: Session, wishes: Iterable[PlanIn]) -> list[str]:
+    """Offer the plans whose code is not known yet; returns their codes. What is there stays as it is."""
+    known = set(session.scalars(select(Plan.code)))
+    added = [_plan(wish, ids.new_id(), None) for wish in wishes if wish.code not in known]
+    session.add_all(added)
+    return [plan.code for plan in added]
 
 
 def withdraw_plan(session: Session, *, plan_id: str) -> Plan:
@@ -110,6 +120,22 @@ def cancel_subscription(
     current.ends_at = subscription.ends_at = moment
     session.flush()
     return subscription
+
+
+def _plan(wish: PlanIn, plan_id: str, created_by: str | None) -> Plan:
+    return Plan(
+        id=plan_id,
+        code=wish.code,
+        name=wish.name,
+        description=wish.description,
+        category=wish.category,
+        currency=wish.price.currency,
+        price_minor=wish.price.amount_minor,
+        rates=RATES.dump_json(tuple(wish.rates)).decode(),
+        roaming_cap_minor=None if wish.roaming_cap is None else wish.roaming_cap.amount_minor,
+        offered=True,
+        created_by=created_by,
+    )
 
 
 def _lock_active(session: Session, subscription_id: str, user_id: str) -> tuple[Account, Subscription]:
