@@ -37,6 +37,10 @@ class Settings(CommonSettings):
         default="mon-sun 00:00-24:00",
         description="when people answer, e.g. mon-fri 08:00-12:00,13:00-20:00; sat 09:00-13:00 (Colombo)",
     )
+    pay_link: str = Field(
+        default="",
+        description="where customers pay a bill by card, e.g. https://my.example.lk/pay?invoice={id}; the bot tells it",
+    )
     agent_capacity: int = Field(
         default=4, ge=1, le=50, description="conversations of an agent who has not said how many"
     )
@@ -62,6 +66,15 @@ class Settings(CommonSettings):
     def _parses(cls, line: str) -> str:
         Hours.parse(line)
         return line
+
+    @field_validator("pay_link")
+    @classmethod
+    def _leads_somewhere(cls, link: str) -> str:
+        if link and (
+            not link.startswith(("https://", "http://")) or "{id}" not in link or link.count("{") > 1
+        ):
+            raise ValueError("must be a web address with {id} in it")
+        return link
 
     @property
     def hours(self) -> Hours:

@@ -15,6 +15,7 @@ class Intent(StrEnum):
     DUE_DATE = "due_date"
     DATA = "data"
     ORDER = "order"
+    BUY = "buy"
     HOW_TO_PAY = "how_to_pay"
     ROAMING = "roaming"
     HOURS = "hours"
@@ -60,6 +61,12 @@ PHRASES: Mapping[Intent, Mapping[int, str]] = {
         "මගේ ඇණවුම, ඇණවුමේ තත්ත්වය, என் ஆர்டர், ஆர்டர் நிலை",
         2: "order, orders, activation, activated, ඇණවුම, ඇණවුම්, සක්‍රිය, ஆர்டர், கோரிக்கை",
     },
+    Intent.BUY: {
+        5: "activate, buy, purchase, subscribe, subscribe to, turn on, switch on, order a, order another, add a pack, "
+        "get a pack, new pack, more data, need data, want data, want a data, want roaming, need roaming, "
+        "ක්‍රියාත්මක කරන්න, සක්‍රිය කරන්න, මිලදී ගන්න, ගන්න ඕන, පැකේජයක්, "
+        "செயல்படுத்த, செயல்படுத்தவும், வாங்க, வாங்க வேண்டும், பேக் வேண்டும்",
+    },
     Intent.HOW_TO_PAY: {
         5: "how to pay, how do i pay, how can i pay, ways to pay, where can i pay, pay my bill, pay the bill, "
         "payment methods, payment options, ගෙවන්නේ කොහොමද, ගෙවන්නේ කෙසේද, ගෙවිය හැක්කේ කෙසේද, බිල ගෙවන්න, "
@@ -85,6 +92,15 @@ PHRASES: Mapping[Intent, Mapping[int, str]] = {
     Intent.NO: {2: "no, no thanks, nope, not now, නැහැ, නෑ, එපා, இல்லை, வேண்டாம்"},
 }
 _POLITE = frozenset({Intent.GREETING, Intent.THANKS, Intent.YES, Intent.NO})
+
+
+CATEGORIES: Mapping[Intent, str] = {Intent.ROAMING: "roaming", Intent.DATA: "data"}
+"""Kinds of offerings, by the subject that tells of them."""
+
+
+def category_in(text: str) -> str | None:
+    """Which kind of offering somebody wants; None: none in particular."""
+    return next((category for intent, category in CATEGORIES.items() if intent in scores(text)), None)
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -100,6 +100,26 @@ PHRASES: dict[str, dict[str, str]] = {
         "si": "යෙදුමෙන් කාඩ්පතෙන්, පසුම්බියෙන් හෝ සුරැකි කාඩ්පතකින් ගෙවිය හැක.",
         "ta": "செயலியில் அட்டை, பணப்பை அல்லது சேமித்த அட்டை மூலம் செலுத்தலாம்.",
     },
+    "pay_here": {
+        "en": "You can pay bill {number} from your wallet right here: nothing is paid before you confirm it.",
+        "si": "බිල්පත {number} ඔබේ පසුම්බියෙන් මෙතැනදීම ගෙවිය හැක: ඔබ තහවුරු කරන තුරු කිසිවක් නොගෙවේ.",
+        "ta": "பில் {number} ஐ உங்கள் பணப்பையிலிருந்து இங்கேயே செலுத்தலாம்: நீங்கள் உறுதிசெய்யும் வரை எதுவும் செலுத்தப்படாது.",
+    },
+    "pay_link": {
+        "en": "By card: {link}",
+        "si": "කාඩ්පතෙන්: {link}",
+        "ta": "அட்டை மூலம்: {link}",
+    },
+    "choose_offering": {
+        "en": "Choose below what you would like. Nothing is ordered before you confirm it.",
+        "si": "ඔබට අවශ්‍ය දේ පහතින් තෝරන්න. ඔබ තහවුරු කරන තුරු කිසිවක් ඇණවුම් නොවේ.",
+        "ta": "வேண்டியதைக் கீழே தேர்ந்தெடுக்கவும். நீங்கள் உறுதிசெய்யும் வரை எதுவும் ஆர்டர் செய்யப்படாது.",
+    },
+    "use_the_button": {
+        "en": "Please confirm with the button under my message: I cannot pay or order by myself.",
+        "si": "කරුණාකර මගේ පණිවිඩයට පහළ බොත්තමෙන් තහවුරු කරන්න: මට තනිව ගෙවීමට හෝ ඇණවුම් කිරීමට නොහැක.",
+        "ta": "என் செய்தியின் கீழுள்ள பொத்தானால் உறுதிசெய்யவும்: என்னால் தானாகச் செலுத்தவோ ஆர்டர் செய்யவோ முடியாது.",
+    },
     "roaming": {
         "en": "No roaming pack is active. You find the packs for travelling under “roaming” in the app's catalogue.",
         "si": "රෝමිං පැකේජයක් ක්‍රියාත්මක නැත. ඒවා යෙදුමේ “roaming” යටතේ ඇත.",

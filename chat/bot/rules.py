@@ -4,15 +4,17 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from chat.bot.intents import Intent, best
+from chat.bot.intents import Intent, best, category_in
 from chat.bot.phrases import say
-from chat.bot.responder import Answer, Question
+from chat.bot.responder import Answer, OrderOffer, PayOffer, Question
 from chat.models import Service
 from common.clock import OPERATOR_ZONE
 from common.money import Money
 
 HAND_OVER = "hand_over"
 """What a yes does after the bot has offered a person."""
+CONFIRM = "confirm"
+"""The bot has offered something that is confirmed with a button."""
 SUMMARY_LENGTH = 1000
 _SCRIPTS = {"si": range(0x0D80, 0x0E00), "ta": range(0x0B80, 0x0C00)}
 
@@ -27,6 +29,12 @@ class RuleBot:
             return _hand_over(question, language, "asked for a person")
         if intent is Intent.NO and question.pending is not None:
             return Answer(say("as_you_like", language))
+        if intent is Intent.YES and question.pending == CONFIRM:
+            return Answer(say("use_the_button", language), pending=CONFIRM)
+        if intent is Intent.BUY:
+            return _buy(question, language)
+        if intent is Intent.HOW_TO_PAY and question.facts.open_invoices:
+            return _pay(question, language)
         if intent in _ANSWERS:
             return Answer(_ANSWERS[intent](question, language))
         if question.pending == HAND_OVER:
@@ -118,9 +126,19 @@ def _order(question: Question, language: str) -> str:
     )  # fmt: skip
 
 
-def _how_to_pay(question: Question, language: str) -> str:
-    text = say("how_to_pay", language)
-    return f"{_bill(question, language)}\n{text}" if question.facts.open_invoices else text
+def _pay(question: Question, language: str) -> Answer:
+    """The bill that is due first can be paid here; each of the others when it is its turn."""
+    first = question.facts.open_invoices[0]
+    link = question.pay_link.format(id=first.id) if question.pay_link else None
+    lines = [_bill(question, language), say("pay_here", language, number=first.number)]
+    lines += [say("pay_link", language, link=link)] if link else [say("how_to_pay", language)]
+    offer = PayOffer(first.id, first.number, first.amount_due, link)
+    return Answer("\n".join(lines), pending=CONFIRM, offer=offer)
+
+
+def _buy(question: Question, language: str) -> Answer:
+    offer = OrderOffer(category_in(question.text))
+    return Answer(say("choose_offering", language), pending=CONFIRM, offer=offer)
 
 
 def _roaming(question: Question, language: str) -> str:
@@ -145,7 +163,7 @@ _ANSWERS: dict[Intent | None, Callable[[Question, str], str]] = {
     Intent.DUE_DATE: _bill,
     Intent.DATA: _data,
     Intent.ORDER: _order,
-    Intent.HOW_TO_PAY: _how_to_pay,
+    Intent.HOW_TO_PAY: lambda _, language: say("how_to_pay", language),
     Intent.ROAMING: _roaming,
     Intent.HOURS: lambda question, language: say("hours", language, hours=question.hours),
     Intent.GREETING: lambda _, language: say("greeting", language),

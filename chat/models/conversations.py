@@ -2,8 +2,9 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint, false
+from sqlalchemy import JSON, ForeignKey, Index, Integer, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from chat.errors import AlreadyRated, ConversationClosed, ConversationTaken, NotClosedYet, NotWaiting
@@ -207,6 +208,8 @@ class Message(Base):
     sender_id: Mapped[str] = mapped_column(Id)
     sender_role: Mapped[SenderRole] = mapped_column(enum_column(SenderRole))
     body: Mapped[str] = mapped_column(Text)
+    offer: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What the bot lets the customer do with this message, by `kind`; see `schemas.conversations.OfferOut`."""
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
     sender: Mapped[User | None] = relationship(

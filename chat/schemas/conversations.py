@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -23,6 +23,7 @@ from chat.models import (
 from chat.queries.care import Place
 from common.db import PageQuery
 from common.ids import UUID_PATTERN
+from common.money import Money
 from common.schemas import Body
 
 LARGEST_SEQ = 2**31 - 1
@@ -138,6 +139,19 @@ class SenderOut(PersonOut):
     role: SenderRole
 
 
+class OfferOut(BaseModel):
+    """Something that the customer may do with the own token, after confirming it: `pay` an invoice at
+    `POST /api/payment/process`, or `order` an offering at `POST /api/provisioning/orders`."""
+
+    kind: Literal["pay", "order"]
+    invoice_id: str | None = None
+    number: str | None = Field(default=None, description="the invoice's")
+    amount: Money | None = None
+    link: str | None = Field(default=None, description="where the invoice can be paid by card")
+    category: str | None = Field(default=None, description="of the offerings to choose from; null: any")
+    expires_at: datetime
+
+
 class MessageOut(BaseModel):
     id: str
     client_message_id: str
@@ -146,6 +160,7 @@ class MessageOut(BaseModel):
     sender: SenderOut
     body: str
     created_at: datetime
+    offer: OfferOut | None = None
 
     @classmethod
     def of(cls, message: Message) -> Self:
@@ -161,6 +176,7 @@ class MessageOut(BaseModel):
             ),
             body=message.body,
             created_at=message.created_at,
+            offer=OfferOut.model_validate(message.offer) if message.offer else None,
         )
 
 

@@ -1,18 +1,23 @@
 """The bot's turn: what it is asked, and what becomes of its answer. The answering itself lies between the two."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from chat.bot.responder import Answer, Question
+from chat.bot.responder import Answer, Offer, PayOffer, Question
 from chat.config import Settings
 from chat.models import BOT_ID, Conversation, Message, Note, SenderRole, State
 from chat.queries.accounts import facts_of
 from chat.queries.conversations import language_of
 from chat.use_cases import care
+from common import clock
 
 AT_ONCE = 20
+OFFERED_FOR = timedelta(hours=1)
+"""Shorter than an Idempotency-Key is kept: within it, confirming twice orders and pays once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ def _turn(session: Session, settings: Settings, conversation: Conversation) -> T
             language=language_of(session, conversation),
             facts=facts_of(session, conversation.customer_id),
             hours=settings.hours.text,
+            pay_link=settings.pay_link,
             pending=conversation.bot_pending,
         ),
     )
@@ -72,6 +78,7 @@ def settle_turn(
         sender_id=BOT_ID,
         role=SenderRole.BOT,
         client_message_id=f"answer-{turn.seq}",
+        offer=_document(answer.offer) if answer.offer else None,
     )
     conversation.care_spoke()
     conversation.bot_due_seq, conversation.bot_pending = None, answer.pending
@@ -81,3 +88,11 @@ def settle_turn(
         closed_now = care.hand_over(session, settings, conversation)
         said += [closed_now] if closed_now else []
     return conversation, said
+
+
+def _document(offer: Offer) -> dict[str, Any]:
+    """As the message keeps it, good for OFFERED_FOR."""
+    fields = asdict(offer) | {"expires_at": clock.rfc3339(clock.now() + OFFERED_FOR)}
+    if isinstance(offer, PayOffer):
+        fields["amount"] = offer.amount.model_dump()
+    return fields

@@ -5,6 +5,7 @@ Locks are taken conversation first, then agent, and one of each: so nobody waits
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
@@ -50,6 +51,7 @@ def announce(
     sender_id: str = SYSTEM_ID,
     role: SenderRole = SenderRole.SYSTEM,
     client_message_id: str | None = None,
+    offer: dict[str, Any] | None = None,
 ) -> Message:
     """A message of the house itself; the caller holds the conversation's lock."""
     message = Message(
@@ -59,6 +61,7 @@ def announce(
         sender_id=sender_id,
         sender_role=role,
         body=body,
+        offer=offer,
     )
     session.add(message)
     session.flush()

@@ -1,16 +1,19 @@
 """The bot: what it understands, that its answers are facts, when a person takes over."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from chat import worker
 from chat.bot import Question
 from chat.bot.intents import Intent, best, words
+from chat.config import Settings
 from chat.handlers import HANDLERS
 from common import clock, ids
+from common.settings import SettingsError
 from tests.support.services import an_event, bearer, deliver, service_fixtures
 
 database_url, app, client = service_fixtures("chat", bot="rules")
@@ -241,3 +244,65 @@ def test_the_customers_card_shows_agents_what_is_known(client: FlaskClient) -> N
     card = client.get(f"/api/chat/agent/customers/{NIMALI}", headers=bearer(AGENT, "agent")).json
     assert (card["name"], card["balance"]["amount_minor"], card["barred"]) == ("Nimali", 100, "soft")
     assert [found["number"] for found in card["open_invoices"]] == ["INV-2026-000042"]
+
+
+def offers(client: FlaskClient, conversation_id: str) -> list[dict[str, Any]]:
+    found = client.get(f"{URL}/{conversation_id}/messages", headers=bearer(NIMALI)).json["items"]
+    return [message["offer"] for message in found if message["offer"]]
+
+
+def test_who_wants_to_pay_is_offered_the_bill_that_is_due_first_and_confirms_with_a_button(
+    client: FlaskClient,
+) -> None:
+    registered()
+    conversation, first = opened(client), ids.new_id()
+    assert "by card" in ask(client, conversation, "how do I pay")
+    assert offers(client, conversation) == [], "there is nothing to pay"
+    invoice("invoice.issued", ids.new_id(), amount=5_000)
+    invoice("invoice.issued", first, due_on="2026-12-01")
+    assert "nothing is paid before you confirm" in ask(client, conversation, "pay my bill")
+    (offer,) = offers(client, conversation)
+    assert (offer["kind"], offer["invoice_id"], offer["amount"]) == ("pay", first, lkr(120_000))
+    assert datetime.fromisoformat(offer["expires_at"]) > clock.now()
+    assert "button" in ask(client, conversation, "yes")
+    assert offers(client, conversation) == [offer], "a yes is no second offer"
+
+
+@pytest.mark.parametrize(
+    ("said", "category"),
+    [
+        ("I want to buy a data pack", "data"),
+        ("activate roaming please", "roaming"),
+        ("රෝමිං ක්‍රියාත්මක කරන්න", "roaming"),
+        ("டேட்டா பேக் வேண்டும்", "data"),
+        ("activate something for me", None),
+    ],
+)
+def test_who_wants_something_new_may_choose_from_the_catalogue(
+    client: FlaskClient, said: str, category: str | None
+) -> None:
+    registered()
+    conversation = opened(client)
+    ask(client, conversation, said)
+    (offer,) = offers(client, conversation)
+    assert (offer["kind"], offer["category"]) == ("order", category)
+
+
+def test_the_card_payment_page_is_told_where_there_is_one(app: Flask, client: FlaskClient) -> None:
+    registered()
+    bill = ids.new_id()
+    invoice("invoice.issued", bill)
+    app.extensions["sricare_settings"] = app.extensions["sricare_settings"].model_copy(
+        update={"pay_link": "https://my.example.lk/pay?invoice={id}"}
+    )
+    conversation = opened(client)
+    assert f"By card: https://my.example.lk/pay?invoice={bill}" in ask(client, conversation, "pay my bill")
+
+
+@pytest.mark.parametrize(
+    "link", ["javascript:alert({id})", "https://x.lk/pay", "https://x.lk/{id}/{x}", "{id}"]
+)
+def test_a_payment_page_that_leads_nowhere_is_refused_at_the_start(link: str) -> None:
+    environment = {"CHAT_DATABASE_URL": "sqlite:///x", "RABBITMQ_URL": "amqp://x/", "JWKS_URL": "http://x/"}
+    with pytest.raises(SettingsError, match="CHAT_PAY_LINK"):
+        Settings.from_env(environment | {"CHAT_PORT": "1", "CHAT_PAY_LINK": link})
