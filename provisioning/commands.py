@@ -15,12 +15,14 @@ from common.db import reading, rerun_lost_race, transaction
 from provisioning import queries
 from provisioning.cache import catalogue_cache
 from provisioning.gateway import NetworkElements, connect_elements
-from provisioning.schemas import OfferingIn
+from provisioning.schemas import OfferingIn, RingToneIn
 from provisioning.use_cases.catalogue import seed_offerings
 from provisioning.use_cases.network import Drift, drift_of, repair_drift
+from provisioning.use_cases.ring_tones import seed_tones
 
 BATCH = 100
 CATALOGUE = Path(__file__).parent / "catalogue.json"
+TONES = Path(__file__).parent / "ring_tones.json"
 
 
 def read_catalogue(path: Path) -> list[OfferingIn]:
@@ -77,7 +79,7 @@ def register_commands(app: Flask) -> None:
         help="a catalogue other than the one that comes with the service",
     )
     def seed_catalogue(path: Path) -> None:
-        """Add the offerings that the catalogue does not have yet; safe to repeat, changes none that it has."""
+        """Add the offerings and ring tones that are not there yet; safe to repeat, changes none that is."""
         try:
             offerings = read_catalogue(path)
         except ValidationError as error:
@@ -86,6 +88,7 @@ def register_commands(app: Flask) -> None:
         @rerun_lost_race
         def seed() -> list[str]:
             with transaction() as session:
+                seed_tones(session, TypeAdapter(list[RingToneIn]).validate_json(TONES.read_bytes()))
                 return seed_offerings(session, offerings)
 
         added = seed()

@@ -37,6 +37,18 @@ class ItemNotAvailable(Conflict):
     code, title = "item_not_available", "The item cannot be had in its state"
 
 
+class OutOfStock(Conflict):
+    code, title = "out_of_stock", "There is nothing left of what this offering needs"
+
+
+class CodeTaken(Conflict):
+    code, title = "code_taken", "Another ring tone has this code"
+
+
+class WishlistFull(Conflict):
+    code, title = "wishlist_full", "The wishlist is full"
+
+
 class OfferingCodeTaken(Conflict):
     code, title = "offering_code_taken", "Another offering has this code"
 
@@ -71,6 +83,7 @@ ERRORS: tuple[type[AppError], ...] = (
     AccountBarred,
     AccountClosed,
     AlreadyActive,
+    CodeTaken,
     ExcludedByService,
     ItemNotAvailable,
     KycRequired,
@@ -78,7 +91,9 @@ ERRORS: tuple[type[AppError], ...] = (
     OfferingNotEditable,
     OrderNotCancellable,
     OrderNotRetryable,
+    OutOfStock,
     RequiresService,
     ServiceNotLive,
     ServiceNotRenewable,
+    WishlistFull,
 )

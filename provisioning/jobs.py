@@ -13,11 +13,11 @@ from flask import Flask
 from prometheus_client import Counter, Gauge, Histogram
 
 from common import clock
-from common.db import reading, transaction
+from common.db import reading, rerun_lost_race, transaction
 from provisioning import queries
 from provisioning.gateway import Answer, NetworkElements, Verdict
 from provisioning.models import CallRules, Element
-from provisioning.use_cases import commands, orders, services
+from provisioning.use_cases import commands, inventory, orders, services
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ CLOSED = Gauge(
 )
 
 
-def carry_out(command_id: str, elements: NetworkElements, rules: CallRules) -> None:
+def carry_out(command_id: str, elements: NetworkElements, rules: CallRules, quarantine: timedelta) -> None:
     """One attempt at a command: claim, call, settle. A crash anywhere leaves it to be due again after the lease."""
     try:
         with transaction() as session:
@@ -70,7 +70,12 @@ def carry_out(command_id: str, elements: NetworkElements, rules: CallRules) -> N
         )
     with transaction() as session:
         commands.settle_command(
-            session, command_id=command_id, attempt=call.attempt, answer=answer, rules=rules
+            session,
+            command_id=command_id,
+            attempt=call.attempt,
+            answer=answer,
+            rules=rules,
+            quarantine=quarantine,
         )
     CALLS.labels(call.element.value, call.action.value, answer.verdict.value).inc()
     CALL_SECONDS.labels(call.element.value).observe(took)
@@ -81,13 +86,21 @@ class CommandRunner:
     a slow one does not hold up the others' commands."""
 
     def __init__(
-        self, app: Flask, elements: NetworkElements, element: Element, *, threads: int, rules: CallRules
+        self,
+        app: Flask,
+        elements: NetworkElements,
+        element: Element,
+        *,
+        threads: int,
+        rules: CallRules,
+        quarantine: timedelta,
     ) -> None:
         self._app = app
         self._elements = elements
         self._element = element
         self._threads = threads
         self._rules = rules
+        self._quarantine = quarantine
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=commands.job_of(element))
         self._busy: set[str] = set()
         self._lock = threading.Lock()
@@ -137,7 +150,7 @@ class CommandRunner:
         """After a failure of ours the command waits for the job's next round."""
         try:
             with self._app.app_context():
-                carry_out(command_id, self._elements, self._rules)
+                carry_out(command_id, self._elements, self._rules, self._quarantine)
         except Exception:
             log.exception("command %s is left for later", command_id)
             time.sleep(LONGEST_WAIT_S)
@@ -147,14 +160,16 @@ class CommandRunner:
             self._freed.set()
 
 
-def give_up_orders(after: timedelta, lease: timedelta) -> bool:
+def give_up_orders(after: timedelta, lease: timedelta, quarantine: timedelta) -> bool:
     """Fail orders whose activation or renewal has not succeeded for so long; True when there are more."""
     before = clock.now() - after
     with reading() as session:
         found = queries.overdue_commands(session, before, BATCH)
     for command_id in found:
         with transaction() as session:
-            commands.give_up_order(session, command_id=command_id, before=before, lease=lease)
+            commands.give_up_order(
+                session, command_id=command_id, before=before, lease=lease, quarantine=quarantine
+            )
     return len(found) == BATCH
 
 
@@ -165,6 +180,22 @@ def show_elements() -> None:
             WAITING.labels(one["element"].value).set(one["pending"])
             REFUSED.labels(one["element"].value).set(one["refused"])
             CLOSED.labels(one["element"].value).set(one["held"] or one["circuit"] == "open")
+
+
+def read_deliveries() -> bool:
+    """Read on in the oldest delivery of stock that waits, a part of it per transaction; True when there is more."""
+    with reading() as session:
+        found = queries.next_delivery(session)
+    if found is None:
+        return False
+
+    @rerun_lost_race
+    def read_on() -> None:
+        with transaction() as session:
+            inventory.read_on(session, import_id=found)
+
+    read_on()
+    return True
 
 
 def expire_unpaid_orders(life: timedelta) -> bool:

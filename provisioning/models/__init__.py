@@ -7,7 +7,14 @@ from provisioning.models.audit import AdminAct
 from provisioning.models.base import Base, Category, Element, WrongState
 from provisioning.models.catalogue import Offering, OfferingState
 from provisioning.models.customers import Customer
-from provisioning.models.inventory import StockFault, StockImport, StockItem, StockKind, StockState
+from provisioning.models.inventory import (
+    ImportState,
+    StockFault,
+    StockImport,
+    StockItem,
+    StockKind,
+    StockState,
+)
 from provisioning.models.network import (
     TOLD_AGAIN,
     Action,
@@ -20,8 +27,10 @@ from provisioning.models.network import (
     SimulatedService,
 )
 from provisioning.models.orders import Order, OrderChange, OrderState
+from provisioning.models.ring_tones import RingTone, ToneState
 from provisioning.models.services import Service, ServiceState
 from provisioning.models.usage import Usage
+from provisioning.models.wishes import Wish
 
 __all__ = [
     "TOLD_AGAIN",
@@ -35,12 +44,14 @@ __all__ = [
     "CommandState",
     "Customer",
     "Element",
+    "ImportState",
     "NetworkElement",
     "Offering",
     "OfferingState",
     "Order",
     "OrderChange",
     "OrderState",
+    "RingTone",
     "Service",
     "ServiceState",
     "SimulatedAnswer",
@@ -50,6 +61,8 @@ __all__ = [
     "StockItem",
     "StockKind",
     "StockState",
+    "ToneState",
     "Usage",
+    "Wish",
     "WrongState",
 ]

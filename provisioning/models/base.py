@@ -22,6 +22,7 @@ class Category(StrEnum):
     CALL_WAITING = "call_waiting"
     SMS = "sms"
     VOICE = "voice"
+    NUMBER = "number"
 
 
 class Element(StrEnum):

@@ -1,5 +1,6 @@
 """What staff read."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +23,8 @@ from provisioning.models import (
     Order,
     OrderState,
     Service,
+    StockFault,
+    StockImport,
     StockItem,
     StockKind,
     StockState,
@@ -122,6 +125,21 @@ def list_stock(
         else:
             wanted = wanted.where(StockItem.state == state, or_(~waits, StockItem.until > clock.now()))
     return fetch_page(session, wanted, StockItem.id, query)
+
+
+def list_deliveries(session: Session, query: PageQuery) -> Page[StockImport]:
+    return fetch_page(session, select(StockImport), StockImport.id, query)
+
+
+def get_delivery(
+    session: Session, import_id: str, after_line: int
+) -> tuple[StockImport, Sequence[StockFault]]:
+    """A delivery with up to a hundred of its faults. Raises NotFound."""
+    delivery = session.get(StockImport, import_id)
+    if delivery is None:
+        raise NotFound()
+    faults = select(StockFault).where(StockFault.import_id == import_id, StockFault.line > after_line)
+    return delivery, session.scalars(faults.order_by(StockFault.line).limit(100)).all()
 
 
 def list_acts(session: Session, query: PageQuery) -> Page[AdminAct]:

@@ -12,11 +12,13 @@ from provisioning.models import (
     Command,
     CommandState,
     Element,
+    ImportState,
     NetworkElement,
     Order,
     OrderState,
     Service,
     ServiceState,
+    StockImport,
 )
 
 _EARLIER = aliased(Command)
@@ -105,3 +107,9 @@ def services_past_validity(session: Session, limit: int) -> list[str]:
         Service.deactivation_requested_at.is_(None),
     )
     return list(session.scalars(over.order_by(Service.expires_at).limit(limit)))
+
+
+def next_delivery(session: Session) -> str | None:
+    """The id of the oldest delivery that is not wholly read."""
+    waiting = select(StockImport.id).where(StockImport.state == ImportState.WAITING)
+    return session.scalar(waiting.order_by(StockImport.id).limit(1))

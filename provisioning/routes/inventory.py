@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from flask import Response, current_app
 
-from common.db import reading, rerun_lost_race, transaction
+from common.db import PageQuery, reading, rerun_lost_race, transaction
 from common.errors import NotFound
 from common.web import operation, reply, reply_page, work_id
 from provisioning import queries
@@ -14,6 +14,7 @@ from provisioning.models import StockKind
 from provisioning.routes.admin import actor
 from provisioning.routes.blueprint import routes
 from provisioning.schemas import (
+    FaultsQuery,
     ImportIn,
     ImportOut,
     ReservationIn,
@@ -50,26 +51,46 @@ def list_stock(name: str, query: StockQuery) -> Response:
         return reply_page(found, StockItemOut)
 
 
+@routes.get("/admin/inventory/imports")
+@operation(
+    "Deliveries of stock, without their errors",
+    query=PageQuery,
+    returns={200: ImportOut},
+    roles=("agent", "admin"),
+    page=True,
+)
+def list_imports(query: PageQuery) -> Response:
+    with reading() as session:
+        return reply_page(queries.list_deliveries(session, query), ImportOut)
+
+
+@routes.get("/admin/inventory/imports/<id:import_id>")
+@operation(
+    "How far a delivery has been read, and its faulty lines",
+    query=FaultsQuery,
+    returns={200: ImportOut},
+    roles=("agent", "admin"),
+)
+def get_import(import_id: str, query: FaultsQuery) -> Response:
+    with reading() as session:
+        return reply(ImportOut.of(*queries.get_delivery(session, import_id, query.after_line)))
+
+
 @routes.post("/admin/inventory/<name>/import")
 @operation(
-    "Take a delivery as CSV; faulty lines are reported, the others taken; safe to repeat",
+    "Take a delivery as CSV; the worker reads it, faulty lines are reported and the others taken; safe to repeat",
     body=ImportIn,
-    returns={201: ImportOut},
+    returns={202: ImportOut},
     roles=("admin",),
     raises=(NotFound,),
 )
 def post_import(name: str, body: ImportIn) -> Response:
-    kind = pool(name)
-
-    @rerun_lost_race
-    def take() -> Response:
-        with transaction() as session:
-            delivery, faults = inventory.import_stock(
-                session, kind=kind, import_id=work_id(), text=body.csv, actor=actor()
-            )
-            return reply(ImportOut.of(delivery, faults), 201)
-
-    return take()
+    with transaction() as session:
+        delivery = inventory.take_delivery(
+            session, kind=pool(name), import_id=work_id(), text=body.csv, actor=actor()
+        )
+        session.flush()
+        return reply(ImportOut.of(delivery), 202)
 
 
 @routes.post("/admin/inventory/<name>/<id:item_id>/reserve")

@@ -47,6 +47,9 @@ Characteristics = Annotated[
 class CharacteristicType(StrEnum):
     CHOICE = "choice"
     PHONE = "phone"
+    RING_TONE = "ring_tone"
+    MSISDN = "msisdn"
+    SIM = "sim"
 
 
 class AllowedValue(Body):
@@ -56,7 +59,8 @@ class AllowedValue(Body):
 
 class CharacteristicSpec(Body):
     """What an order of the offering says besides the offering: `choice` takes one of the allowed values, `phone` a
-    number in E.164. `changeable` ones may be changed on the live service."""
+    number in E.164, `ring_tone` the code of any tone of `/ring-tones` (its allowed values are suggestions), `msisdn`
+    and `sim` an item of stock, picked when the order names none. `changeable` ones may change on the live service."""
 
     name: CharacteristicName
     label: Text
@@ -67,8 +71,12 @@ class CharacteristicSpec(Body):
 
     @model_validator(mode="after")
     def _choices(self) -> Self:
-        if (self.type is CharacteristicType.CHOICE) != bool(self.allowed_values):
-            raise ValueError("a choice, and only a choice, has allowed_values")
+        if self.type is CharacteristicType.CHOICE and not self.allowed_values:
+            raise ValueError("a choice has allowed_values")
+        if self.allowed_values and self.type not in (CharacteristicType.CHOICE, CharacteristicType.RING_TONE):
+            raise ValueError("only a choice or a ring tone has allowed_values")
+        if self.changeable and self.type in (CharacteristicType.MSISDN, CharacteristicType.SIM):
+            raise ValueError("an item of stock stays with its service")
         return self
 
 

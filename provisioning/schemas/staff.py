@@ -1,9 +1,10 @@
 """What staff and the network's own systems send and get."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from common.db import PageQuery
 from common.ids import UUID_PATTERN
@@ -15,6 +16,7 @@ from provisioning.models import (
     CommandAttempt,
     CommandState,
     Element,
+    ImportState,
     Offering,
     OfferingState,
     Order,
@@ -183,27 +185,40 @@ class LineFault(BaseModel):
     message: str
 
 
+class FaultsQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    after_line: int = Field(default=0, ge=0, le=10**9, description="errors of the lines after this one")
+
+
 class ImportOut(BaseModel):
-    """`errors` are the first hundred of the `faulty` lines."""
+    """A delivery: `read` of its `lines` so far. `errors` are up to a hundred of the `faulty` lines, after the one that
+    was named."""
 
     id: str
     kind: StockKind
+    state: ImportState
     lines: int
+    read: int
     added: int
     known: int
     faulty: int
     errors: list[LineFault]
+    created_at: datetime
 
     @classmethod
-    def of(cls, delivery: StockImport, faults: list[StockFault]) -> Self:
+    def of(cls, delivery: StockImport, faults: Sequence[StockFault] = ()) -> Self:
         return cls(
             id=delivery.id,
             kind=delivery.kind,
+            state=delivery.state,
             lines=delivery.lines,
+            read=delivery.read,
             added=delivery.added,
             known=delivery.known,
             faulty=delivery.faulty,
-            errors=[LineFault(line=one.line, value=one.value, message=one.message) for one in faults[:100]],
+            errors=[LineFault(line=one.line, value=one.value, message=one.message) for one in faults],
+            created_at=delivery.created_at,
         )
 
 

@@ -6,9 +6,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from common.errors import NotFound
-from provisioning.errors import InvalidCharacteristics, OfferingCodeTaken, OfferingNotEditable
+from provisioning.errors import OfferingCodeTaken, OfferingNotEditable
 from provisioning.models import Offering, OfferingState
-from provisioning.schemas import CharacteristicSpec, CharacteristicType, OfferingIn
+from provisioning.schemas import OfferingIn
 from provisioning.use_cases.audit import Actor, record_act
 
 
@@ -78,31 +78,3 @@ def _held(session: Session, offering_id: str) -> Offering:
     if offering is None:
         raise NotFound()
     return offering
-
-
-def check_characteristics(
-    specs: list[CharacteristicSpec], given: dict[str, str], *, only_changes: bool = False
-) -> None:
-    """Raises InvalidCharacteristics naming each field at fault. With `only_changes` nothing is required, and only
-    what may change on a live service is accepted."""
-    by_name = {spec.name: spec for spec in specs}
-    faults = dict.fromkeys(given.keys() - by_name.keys(), "not a characteristic of this offering")
-    for name, spec in by_name.items():
-        if name not in given:
-            if spec.required and not only_changes:
-                faults[name] = "required"
-        elif only_changes and not spec.changeable:
-            faults[name] = "cannot be changed on a live service"
-        elif (fault := _fault(spec, given[name])) is not None:
-            faults[name] = fault
-    if faults:
-        raise InvalidCharacteristics(faults)
-
-
-def _fault(spec: CharacteristicSpec, value: str) -> str | None:
-    if spec.type is CharacteristicType.CHOICE:
-        allowed = {option.value for option in spec.allowed_values or ()}
-        return None if value in allowed else "not one of the allowed values"
-    digits = value.removeprefix("+")
-    e164 = value.startswith("+") and digits.isascii() and digits.isdigit() and 8 <= len(digits) <= 15
-    return None if e164 and digits[0] != "0" else "must be a phone number in E.164, such as +94771234567"

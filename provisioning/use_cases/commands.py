@@ -26,6 +26,7 @@ from provisioning.models import (
     Service,
     ServiceState,
 )
+from provisioning.use_cases.stock import assign_stock, rest_stock, return_stock
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +116,18 @@ def claim_command(session: Session, *, command_id: str, rules: CallRules) -> Cal
 
 
 def settle_command(
-    session: Session, *, command_id: str, attempt: int, answer: Answer, rules: CallRules
+    session: Session,
+    *,
+    command_id: str,
+    attempt: int,
+    answer: Answer,
+    rules: CallRules,
+    quarantine: timedelta,
 ) -> None:
-    """Do what follows from an element's answer, once: a command that is settled stays as it is. Safe to repeat."""
+    """Do what follows from an element's answer, once: a command that is settled stays as it is. Safe to repeat.
+
+    `quarantine` is for the stock of a service that ends.
+    """
     held = _lock(session, command_id)
     _end_attempt(session, command_id, attempt, answer)
     if answer.verdict is Verdict.FAILED:
@@ -131,20 +141,22 @@ def settle_command(
         return
     match held.command.action:
         case Action.ACTIVATE:
-            _settle_activation(session, held, answer if not done else None)
+            _settle_activation(session, held, answer if not done else None, quarantine)
         case Action.CHANGE:
             _settle_change(held, done)
         case Action.SUSPEND | Action.RESTORE:
             _settle_barring(session, held, done)
         case Action.DEACTIVATE:
-            _settle_deactivation(session, held, done)
+            _settle_deactivation(session, held, done, quarantine)
         case Action.RENEW:
             _settle_renewal(session, held, answer if not done else None)
         case Action.RECONCILE:
             _settle_reconciliation(session, held, done)
 
 
-def give_up_order(session: Session, *, command_id: str, before: datetime, lease: timedelta) -> None:
+def give_up_order(
+    session: Session, *, command_id: str, before: datetime, lease: timedelta, quarantine: timedelta
+) -> None:
     """Fail the order of an activation or renewal that was to be carried out before an instant: its money goes back.
 
     Nobody knows whether one of the calls took effect, so the element is told to go back, after any call that is still
@@ -159,6 +171,10 @@ def give_up_order(session: Session, *, command_id: str, before: datetime, lease:
     session.add(events.order_failed(order, "network_unavailable"))
     if command.action is Action.ACTIVATE:
         held.service.terminate()
+        if command.attempts:
+            rest_stock(session, held.service, quarantine)
+        else:
+            return_stock(session, order.id)
     if command.attempts:
         undo = Action.DEACTIVATE if command.action is Action.ACTIVATE else Action.RECONCILE
         tell_element(session, held.service, undo, "given_up", due_at=clock.now() + lease)
@@ -209,14 +225,16 @@ def _end_attempt(session: Session, command_id: str, number: int, answer: Answer)
     )
 
 
-def _settle_activation(session: Session, held: _Held, refusal: Answer | None) -> None:
+def _settle_activation(session: Session, held: _Held, refusal: Answer | None, quarantine: timedelta) -> None:
     assert held.order is not None
     if refusal is not None:
         held.service.terminate()
+        rest_stock(session, held.service, quarantine)
         held.order.fail(refusal.reason)
         session.add(events.order_failed(held.order, refusal.reason))
         return
     held.service.activate(held.order.validity_days)
+    assign_stock(session, held.order.id)
     held.order.complete()
     session.add(events.service_activated(held.service, held.order))
 
@@ -260,12 +278,13 @@ def _settle_barring(session: Session, held: _Held, done: bool) -> None:
         held.service.restore()
 
 
-def _settle_deactivation(session: Session, held: _Held, done: bool) -> None:
+def _settle_deactivation(session: Session, held: _Held, done: bool, quarantine: timedelta) -> None:
     _note_refusal(held, done)
     if not done:
         _tell_again(session, held)
     elif held.service.state is not ServiceState.TERMINATED:
         held.service.terminate()
+        rest_stock(session, held.service, quarantine)
         session.add(events.service_deactivated(held.service, held.command.reason))
 
 

@@ -10,9 +10,12 @@ from provisioning.errors import (
     AlreadyActive,
     ExcludedByService,
     KycRequired,
+    OutOfStock,
     RequiresService,
 )
 from provisioning.models import Customer, Offering, Order, Service, ServiceState
+from provisioning.use_cases.characteristics import STOCK, specs_of
+from provisioning.use_cases.stock import in_stock
 
 
 def hold_customer(session: Session, user_id: str) -> Customer:
@@ -45,6 +48,9 @@ def obstacles(session: Session, *, user_id: str, offering: Offering) -> list[App
         found.append(ExcludedByService(f"It does not go together with {', '.join(clash)}"))
     if missing := sorted(set(offering.requires) - held):
         found.append(RequiresService(f"It needs {', '.join(missing)}"))
+    needed = {STOCK[spec.type] for spec in specs_of(offering) if spec.required and spec.type in STOCK}
+    if not all(in_stock(session, kind, user_id) for kind in needed):
+        found.append(OutOfStock())
     return found
 
 

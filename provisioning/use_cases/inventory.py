@@ -1,14 +1,15 @@
 """Stock: deliveries read line by line, items reserved, assigned and given back."""
 
-import csv
-import io
 import re
+from collections.abc import Iterator
 from datetime import timedelta
+from itertools import islice
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from common import ids
+from common.db import wake
 from common.errors import NotFound
 from provisioning.models import StockFault, StockImport, StockItem, StockKind
 from provisioning.use_cases.audit import Actor, record_act
@@ -18,36 +19,45 @@ _FORMS = {
     StockKind.SIM: (re.compile(r"89[0-9]{16,18}"), "not an ICCID of 18 to 20 digits that begins with 89"),
 }
 AT_ONCE = 500
+JOB = "deliveries"
+"""The worker's job that reads them."""
+_LINE_ENDS, _SEPARATOR = re.compile("\r\n|\n|\r"), re.compile("[,;\t]")
+_HEADINGS = ("msisdn", "iccid", "sim")
 
 
-def import_stock(
+def take_delivery(
     session: Session, *, kind: StockKind, import_id: str, text: str, actor: Actor
-) -> tuple[StockImport, list[StockFault]]:
-    """Take a delivery: CSV with the value in its first column, with or without a line of headings.
-
-    A faulty line is reported and takes nothing else with it; what is known already is counted and left as it is, so a
-    delivery may be read again. A lost race raises IntegrityError.
-    """
-    values, faults, lines = _read(kind, import_id, text)
-    known = _known(session, list(values))
-    delivery = StockImport(
-        id=import_id,
-        kind=kind,
-        lines=lines,
-        added=len(values) - len(known),
-        known=lines - len(faults) - (len(values) - len(known)),
-        faulty=len(faults),
-    )
+) -> StockImport:
+    """Take a delivery: CSV with the value in its first column, with or without a line of headings. The worker reads
+    it."""
+    delivery = StockImport(id=import_id, kind=kind, text=text, lines=sum(1 for _ in _values(text)))
     session.add(delivery)
-    session.flush()
-    session.add_all(faults)
+    record_act(session, actor, f"{kind.value}.delivered", import_id, lines=delivery.lines)
+    wake(session, JOB)
+    return delivery
+
+
+def read_on(session: Session, *, import_id: str) -> None:
+    """Take the next lines of a delivery. A faulty line is kept as such and takes nothing else with it; what is known
+    already is counted and left as it is, so a delivery may be sent again. A lost race raises IntegrityError."""
+    delivery = session.get_one(StockImport, import_id, with_for_update=True)
+    if delivery.text is None:
+        return
+    lines = list(islice(_values(delivery.text), delivery.read, delivery.read + AT_ONCE))
+    form, message = _FORMS[delivery.kind]
+    good = dict.fromkeys(value for _, value in lines if form.fullmatch(value))
+    known = set(session.scalars(select(StockItem.value).where(StockItem.value.in_(list(good)))))
+    faults = [(number, value) for number, value in lines if value not in good]
     session.add_all(
-        StockItem(id=ids.new_id(), kind=kind, value=value, import_id=import_id)
-        for value in values
+        StockFault(import_id=import_id, line=number, value=value[:60], message=message)
+        for number, value in faults
+    )
+    session.add_all(
+        StockItem(id=ids.new_id(), kind=delivery.kind, value=value, import_id=import_id)
+        for value in good
         if value not in known
     )
-    record_act(session, actor, f"{kind.value}.imported", import_id, added=delivery.added)
-    return delivery, faults
+    delivery.count(read=len(lines), added=len(good) - len(known), faulty=len(faults))
 
 
 def reserve_item(
@@ -79,29 +89,13 @@ def release_item(
     return item
 
 
-def _read(kind: StockKind, import_id: str, text: str) -> tuple[dict[str, None], list[StockFault], int]:
-    form, message = _FORMS[kind]
-    values: dict[str, None] = {}
-    faults: list[StockFault] = []
-    lines = 0
-    for number, row in enumerate(csv.reader(io.StringIO(text), strict=False), start=1):
-        value = row[0].strip() if row else ""
-        if not value or (number == 1 and value.lower() in ("msisdn", "iccid", "sim")):
-            continue
-        lines += 1
-        if form.fullmatch(value):
-            values[value] = None
-        else:
-            faults.append(StockFault(import_id=import_id, line=number, value=value[:60], message=message))
-    return values, faults, lines
-
-
-def _known(session: Session, values: list[str]) -> set[str]:
-    found: set[str] = set()
-    for start in range(0, len(values), AT_ONCE):
-        some = values[start : start + AT_ONCE]
-        found |= set(session.scalars(select(StockItem.value).where(StockItem.value.in_(some))))
-    return found
+def _values(text: str) -> Iterator[tuple[int, str]]:
+    """Each line's number and the value in its first column. Lines stand for themselves: an unclosed quote spoils only
+    its own."""
+    for number, line in enumerate(_LINE_ENDS.split(text.removeprefix("\ufeff")), start=1):
+        value = _SEPARATOR.split(line, maxsplit=1)[0].strip().strip('"').strip()
+        if value and not (number == 1 and value.lower() in _HEADINGS):
+            yield number, value
 
 
 def _held(session: Session, kind: StockKind, item_id: str) -> StockItem:

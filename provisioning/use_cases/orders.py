@@ -24,11 +24,11 @@ from provisioning.models import (
     Service,
     ServiceState,
 )
-from provisioning.schemas import CharacteristicSpec
 from provisioning.use_cases.audit import Actor, record_act
-from provisioning.use_cases.catalogue import check_characteristics
+from provisioning.use_cases.characteristics import check_characteristics, specs_of
 from provisioning.use_cases.commands import granted, job_of, tell_element
 from provisioning.use_cases.eligibility import hold_customer, obstacles, paid_obstacle
+from provisioning.use_cases.stock import return_stock, take_stock
 
 _NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's: nothing in it is mistaken for something else on the phone."""
@@ -45,12 +45,14 @@ def place_order(
 ) -> Order:
     """Order an offering as it is now; a free one goes to the network at once, or at `starts_at`.
 
-    Raises NotFound, InvalidCharacteristics, or what `obstacles` found first; a lost race raises IntegrityError.
+    Raises NotFound, InvalidCharacteristics, ItemNotAvailable, or what `obstacles` found first; a lost race raises
+    IntegrityError.
     """
     offering = session.get(Offering, offering_id)
     if offering is None or offering.state is not OfferingState.ACTIVE:
         raise NotFound("There is no such offering")
-    check_characteristics(specs_of(offering), characteristics)
+    specs = specs_of(offering)
+    check_characteristics(session, specs, characteristics)
     hold_customer(session, user_id)
     for obstacle in obstacles(session, user_id=user_id, offering=offering):
         raise obstacle
@@ -58,15 +60,12 @@ def place_order(
     order.starts_at = starts_at
     order.placed()
     session.add(order)
+    order.characteristics = take_stock(session, order, specs, characteristics)
     session.flush()
     session.add(events.order_created(order))
     if order.state is OrderState.ACKNOWLEDGED:
         _activate(session, order, barred=False)
     return order
-
-
-def specs_of(offering: Offering) -> list[CharacteristicSpec]:
-    return [CharacteristicSpec.model_validate(spec, strict=False) for spec in offering.characteristics]
 
 
 def record_payment(session: Session, *, order_id: str, user_id: str, payment_id: str, amount: Money) -> None:
@@ -92,6 +91,7 @@ def fulfil_order(session: Session, order: Order) -> None:
     obstacle = _carry_out(session, order)
     if obstacle is not None:
         order.fail(obstacle)
+        return_stock(session, order.id)
         session.add(events.order_failed(order, obstacle))
 
 
@@ -142,6 +142,7 @@ def withdraw_order(session: Session, order: Order, reason: str) -> None:
         made.terminate()
         for command in pending_commands(session, made):
             command.settle(CommandState.CANCELLED)
+    return_stock(session, order.id)
     session.add(events.order_cancelled(order, reason))
 
 
@@ -151,6 +152,7 @@ def expire_order(session: Session, *, order_id: str, before: datetime) -> None:
     if order is None or not order.unpaid_since(before):
         return
     order.expire()
+    return_stock(session, order.id)
     session.add(events.order_cancelled(order, "expired"))
 
 

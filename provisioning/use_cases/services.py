@@ -10,13 +10,12 @@ from common.ids import new_id
 from provisioning import events
 from provisioning.errors import ServiceNotLive, ServiceNotRenewable
 from provisioning.models import Action, Offering, OfferingState, Order, OrderState, Service
-from provisioning.use_cases.catalogue import check_characteristics
+from provisioning.use_cases.characteristics import check_characteristics, specs_of
 from provisioning.use_cases.commands import tell_element
 from provisioning.use_cases.orders import (
     copy_offering,
     fulfil_order,
     pending_commands,
-    specs_of,
     withdraw_order,
 )
 
@@ -42,7 +41,7 @@ def change_service(
         _set_renewal(session, service, renewal, renews)
     if characteristics is not None:
         offering = session.get_one(Offering, service.offering_id)
-        check_characteristics(specs_of(offering), characteristics, only_changes=True)
+        check_characteristics(session, specs_of(offering), characteristics, only_changes=True)
         previous = service.characteristics
         service.change({**previous, **characteristics})
         if service.characteristics != previous:

@@ -17,6 +17,7 @@ from provisioning.models import CallRules, Element
 from tests.support.services import an_event, bearer, deliver
 
 LEASE = timedelta(seconds=30)
+QUARANTINE = timedelta(days=180)
 RULES = CallRules(lease=LEASE, rate_per_s=1000, burst=1000, open_after=5, open_for=timedelta(seconds=10))
 
 
@@ -47,7 +48,7 @@ class Network(NetworkElements):
         tried = 0
         while due := all_due():
             for command_id in due:
-                carry_out(command_id, self, RULES)
+                carry_out(command_id, self, RULES, QUARANTINE)
                 tried += 1
         return tried
 

@@ -21,7 +21,7 @@ from provisioning.config import Settings
 from provisioning.gateway import Answer, Call, Found, HttpElements, Verdict
 from provisioning.jobs import carry_out, give_up_orders
 from provisioning.models import Action, CallRules, Element, NetworkElement
-from tests.support.provisioning import LEASE, RULES, Network, Shopper, all_due
+from tests.support.provisioning import LEASE, QUARANTINE, RULES, Network, Shopper, all_due
 from tests.support.services import bearer, emitted
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -171,11 +171,11 @@ def test_an_order_over_http_is_completed_once_through_every_fault(
             order = shopper.buy("data-5gb")
             server.faults = server.faults | {fault: 1.0, "late_s": 0.6}
             (command_id,) = all_due()
-            carry_out(command_id, elements, RULES)
+            carry_out(command_id, elements, RULES, QUARANTINE)
             assert shopper.order_now(order)["state"] == "in_progress"
             server.faults = server.faults | {fault: 0.0}
             clock.move(timedelta(seconds=1))
-            carry_out(command_id, elements, RULES)
+            carry_out(command_id, elements, RULES, QUARANTINE)
             assert shopper.order_now(order)["state"] == "completed"
     assert len(emitted("service.activated")) == server.effects == 5
 
@@ -195,7 +195,7 @@ def test_an_element_that_fails_in_a_row_is_left_alone_and_then_tried_by_one_call
         tried = all_due()
         assert len(tried) > 1
         for command_id in tried:
-            carry_out(command_id, network, RULES)
+            carry_out(command_id, network, RULES, QUARANTINE)
         assert len(network.calls) == RULES.open_after + 1  # the one that tries it out failed: open again
         clock.move(RULES.open_for)
         network.carry_out_all()
@@ -226,7 +226,7 @@ def test_an_elements_pace_holds_for_all_callers_together(
             shopper.buy("sms-100")
         for tenth in range(5):
             for command_id in all_due():
-                carry_out(command_id, network, rules)
+                carry_out(command_id, network, rules, QUARANTINE)
             assert len(network.calls) == 2 + tenth
             clock.move(timedelta(milliseconds=100))
         with transaction() as session:
@@ -246,11 +246,11 @@ def test_an_activation_that_never_succeeds_is_given_up_refunded_and_undone(
         network.carry_out_all()
         clock.move(timedelta(hours=1))
         shopper.headers = bearer(shopper.user_id)
-        give_up_orders(timedelta(hours=1), LEASE)
+        give_up_orders(timedelta(hours=1), LEASE, QUARANTINE)
         assert shopper.order_now(order)["state"] == "in_progress"  # exactly the hour is still in time
         clock.move(timedelta(seconds=1))
         for _ in range(2):
-            give_up_orders(timedelta(hours=1), LEASE)
+            give_up_orders(timedelta(hours=1), LEASE, QUARANTINE)
         now = shopper.order_now(order)
         assert (now["state"], now["history"][-1]["reason"]) == ("failed", "network_unavailable")
         assert [told.data["reason"] for told in emitted("order.failed")] == ["network_unavailable"]
@@ -270,7 +270,7 @@ def test_an_answer_after_giving_up_changes_nothing(shopper: Shopper, network: Ne
 
         def too_long() -> None:
             clock.move(timedelta(hours=2))
-            give_up_orders(timedelta(hours=1), LEASE)
+            give_up_orders(timedelta(hours=1), LEASE, QUARANTINE)
 
         network.after.append(too_long)
         network.carry_out_all()

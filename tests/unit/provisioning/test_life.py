@@ -11,7 +11,7 @@ from provisioning.gateway import Answer, Verdict
 from provisioning.handlers import HANDLERS
 from provisioning.jobs import end_validities, expire_unpaid_orders, give_up_orders, warn_of_ends
 from provisioning.models import Offering
-from tests.support.provisioning import LEASE, Network, Shopper
+from tests.support.provisioning import LEASE, QUARANTINE, Network, Shopper
 from tests.support.services import an_event, bearer, deliver, emitted
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -137,7 +137,7 @@ def test_a_renewal_that_the_network_does_not_carry_out_is_refunded(
         network.carry_out_all()
         if end == "given_up":
             clock.move(timedelta(hours=2))
-            give_up_orders(timedelta(hours=1), LEASE)
+            give_up_orders(timedelta(hours=1), LEASE, QUARANTINE)
             clock.move(LEASE)
             network.carry_out_all()
             assert (network.calls[-1].action, network.calls[-1].state) == ("reconcile", "active")
@@ -221,7 +221,7 @@ def test_a_service_begins_when_its_order_says(shopper: Shopper, network: Network
         shopper.pay(placed.json)
         assert network.carry_out_all() == 0
         clock.move(timedelta(hours=2))
-        give_up_orders(timedelta(hours=1), LEASE)
+        give_up_orders(timedelta(hours=1), LEASE, QUARANTINE)
         shopper.headers, agent = bearer(shopper.user_id), bearer(None, "agent")
         retried = shopper.client.post(
             f"/api/provisioning/admin/orders/{placed.json['id']}/retry", headers=agent

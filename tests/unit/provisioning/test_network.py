@@ -17,7 +17,7 @@ from provisioning.handlers import HANDLERS
 from provisioning.jobs import CommandRunner, carry_out, end_validities
 from provisioning.models import CommandAttempt, Element, SimulatedAnswer
 from tests.support.eventually import eventually
-from tests.support.provisioning import LEASE, RULES, Network, Shopper, all_due
+from tests.support.provisioning import LEASE, QUARANTINE, RULES, Network, Shopper, all_due
 from tests.support.services import an_event, bearer, deliver, emitted
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -124,7 +124,7 @@ def test_two_workers_at_one_command_activate_once(app: Flask, shopper: Shopper, 
 
     def work(_number: int) -> None:
         with app.app_context():
-            carry_out(command_id, network, RULES)
+            carry_out(command_id, network, RULES, QUARANTINE)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
@@ -192,7 +192,7 @@ def test_every_order_is_activated_once_under_random_faults(shopper: Shopper, net
             shopper.buy("sms-100")
         for _ in range(40):
             for command_id in all_due():
-                carry_out(command_id, elements, RULES)
+                carry_out(command_id, elements, RULES, QUARANTINE)
             clock.move(timedelta(minutes=1))
     assert len(emitted("service.activated")) == 10
     with reading() as session:
@@ -204,7 +204,7 @@ def test_the_runner_gives_a_slow_element_one_thread_only(
 ) -> None:
     slow, release = shopper.buy("data-5gb"), threading.Event()
     network.before.append(lambda: release.wait(10))
-    runner = CommandRunner(app, network, Element.CHARGING, threads=2, rules=RULES)
+    runner = CommandRunner(app, network, Element.CHARGING, threads=2, rules=RULES, quarantine=QUARANTINE)
 
     def completed(*orders: dict) -> bool:
         runner.run()

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from common import clock, ids
 from provisioning.handlers import HANDLERS
+from provisioning.jobs import read_deliveries
 from tests.support.provisioning import Network, Shopper
 from tests.support.services import an_event, bearer, deliver
 
@@ -25,7 +26,18 @@ def admin() -> dict[str, str]:
 
 def deliver_numbers(client: FlaskClient, admin: dict[str, str], *numbers: str) -> Any:
     csv = "\n".join(["msisdn,batch", *(f"{number},7" for number in numbers)])
-    return client.post(f"{INVENTORY}/msisdns/import", json={"csv": csv}, headers=admin)
+    return read_delivery(client, admin, "msisdns", csv)
+
+
+def read_delivery(client: FlaskClient, admin: dict[str, str], name: str, csv: str) -> Any:
+    """What became of a delivery that the worker has read."""
+    taken = client.post(f"{INVENTORY}/{name}/import", json={"csv": csv}, headers=admin)
+    assert (taken.status_code, taken.json["state"], taken.json["read"]) == (202, "waiting", 0), taken.text
+    while read_deliveries():
+        pass
+    read = client.get(f"{INVENTORY}/imports/{taken.json['id']}", headers=admin).json
+    assert (read["state"], read["read"]) == ("done", read["lines"])
+    return read
 
 
 def items(client: FlaskClient, headers: dict[str, str], **query: str) -> list[dict[str, Any]]:
@@ -40,12 +52,15 @@ def test_a_delivery_is_taken_but_for_its_faulty_lines_and_may_be_read_again(
 ) -> None:
     numbers = ("+94771000100", "0771000101", "+94771000102", "", "+94771000100", "=CMD()")
     first = deliver_numbers(client, admin, *numbers)
-    assert first.status_code == 201, first.text
     counted = ("lines", "added", "known", "faulty")
-    assert [first.json[name] for name in counted] == [5, 2, 1, 2]
-    assert [(e["line"], e["value"]) for e in first.json["errors"]] == [(3, "0771000101"), (7, "=CMD()")]
+    assert [first[name] for name in counted] == [5, 2, 1, 2]
+    assert [(e["line"], e["value"]) for e in first["errors"]] == [(3, "0771000101"), (7, "=CMD()")]
+    later = client.get(f"{INVENTORY}/imports/{first['id']}?after_line=3", headers=admin).json
+    assert [e["line"] for e in later["errors"]] == [7]
     again = deliver_numbers(client, admin, *numbers)
-    assert [again.json[name] for name in counted] == [5, 0, 3, 2]
+    assert [again[name] for name in counted] == [5, 0, 3, 2]
+    listed = client.get(f"{INVENTORY}/imports", headers=admin).json["items"]
+    assert [item["id"] for item in listed] == [again["id"], first["id"]]
     assert {item["value"] for item in items(client, admin, state="available")} == {
         "+94771000100",
         "+94771000102",
@@ -53,11 +68,33 @@ def test_a_delivery_is_taken_but_for_its_faulty_lines_and_may_be_read_again(
     assert len(items(client, admin, value="94771000102")) == 1
 
 
+def test_a_delivery_is_read_in_parts_and_shows_how_far(
+    client: FlaskClient, admin: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioning.use_cases.inventory.AT_ONCE", 2)
+    csv = "\r\n".join(
+        ["\ufeffMSISDN;batch", "+94771000100;7", '"+94771000101', "x", "+94771000101;9", "+94771000102"]
+    )
+    taken = client.post(f"{INVENTORY}/msisdns/import", json={"csv": csv}, headers=admin).json
+    seen = []
+    while read_deliveries():
+        now = client.get(f"{INVENTORY}/imports/{taken['id']}", headers=admin).json
+        seen.append((now["state"], now["read"], now["added"], now["known"], now["faulty"]))
+    assert seen == [("waiting", 2, 2, 0, 0), ("waiting", 4, 2, 1, 1), ("done", 5, 3, 1, 1)]
+
+
+def test_a_delivery_of_one_endless_line_is_one_faulty_line(
+    client: FlaskClient, admin: dict[str, str]
+) -> None:
+    read = read_delivery(client, admin, "sims", '"' + "8" * 300_000)
+    assert (read["lines"], read["faulty"], read["errors"][0]["value"]) == (1, 1, "8" * 60)
+
+
 def test_sims_are_iccids_and_a_pool_that_is_not_there_is_unknown(
     client: FlaskClient, admin: dict[str, str]
 ) -> None:
     sims = {"csv": "iccid\n8994012345678901234\n1234\n"}
-    taken = client.post(f"{INVENTORY}/sims/import", json=sims, headers=admin).json
+    taken = read_delivery(client, admin, "sims", sims["csv"])
     assert (taken["kind"], taken["added"], taken["faulty"]) == ("sim", 1, 1)
     assert client.get(f"{INVENTORY}/sims?value=8994012345678901234", headers=admin).json["items"]
     assert client.get(f"{INVENTORY}/phones", headers=admin).status_code == 404
