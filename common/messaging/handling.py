@@ -121,6 +121,7 @@ def _together(queue: str, batch: Sequence[tuple[Event, Handler]]) -> int:
         for event, handler in batch:
             with _about(queue, event):
                 handler(session, event)
+                log.debug("%s handled, commits with its batch", event.type, extra={"queue": queue})
             done += 1
             if time.perf_counter() > deadline:
                 break
@@ -183,6 +184,7 @@ def _handle(queue: str, handler: Handler, event: Event) -> Outcome:
         return _unexpected(event.type, error)
     except Exception as error:  # noqa: BLE001 (whatever a handler does, the queue goes on)
         return _unexpected(event.type, error)
+    log.debug("%s handled", event.type, extra={"queue": queue})
     metrics.HANDLED.labels(queue, event.type).inc()
     metrics.HANDLING_SECONDS.labels(queue).observe(time.perf_counter() - began)
     return Done()
