@@ -10,7 +10,7 @@ from common.web.body import read_body, refuse_nul
 from notification.config import Settings
 from notification.gateway.sms import twilio_signature
 from notification.gateway.webhooks import is_signed
-from notification.schemas import InboundSmsIn, ReceiptIn
+from notification.schemas.providers import InboundSmsIn, ReceiptIn
 
 _TWILIO_ENDINGS = {"delivered": True, "read": True, "undelivered": False, "failed": False}
 

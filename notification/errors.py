@@ -35,6 +35,10 @@ class StreamsUnavailable(ServiceUnavailable):
     code, title = "streams_unavailable", "This server cannot hold event streams"
 
 
+class BroadcastEnded(Conflict):
+    code, title = "broadcast_ended", "This broadcast has reached everybody already"
+
+
 class DeliveryNotRetryable(Conflict):
     code, title = "delivery_not_retryable", "This message cannot be sent again"
 
@@ -49,4 +53,5 @@ ERRORS: tuple[type[AppError], ...] = (
     TooManyStreams,
     StreamsUnavailable,
     DeliveryNotRetryable,
+    BroadcastEnded,
 )

@@ -10,6 +10,7 @@ from common import clock
 from common.db import Page, PageQuery, fetch_page
 from common.errors import NotFound
 from notification.models import (
+    Broadcast,
     Delivery,
     DeliveryAttempt,
     Device,
@@ -19,7 +20,7 @@ from notification.models import (
     Recipient,
     Webhook,
 )
-from notification.schemas import AdminDeliveriesQuery
+from notification.schemas.admin import AdminDeliveriesQuery
 
 _INBOX = select(
     Notification.id,
@@ -109,6 +110,30 @@ def list_webhooks(session: Session, user_id: str, query: PageQuery) -> Page[Webh
 
 def list_webhook_deliveries(session: Session, webhook_id: str, query: PageQuery) -> Page[Delivery]:
     return fetch_page(session, select(Delivery).where(Delivery.target == webhook_id), Delivery.id, query)
+
+
+def list_broadcasts(session: Session, query: PageQuery) -> Page[Broadcast]:
+    return fetch_page(session, select(Broadcast), Broadcast.id, query)
+
+
+def get_broadcast(session: Session, broadcast_id: str) -> tuple[Broadcast, int, dict[str, dict[str, int]]]:
+    """With the number of customers that it goes through, and of its messages by channel and state. Raises NotFound."""
+    broadcast = session.get(Broadcast, broadcast_id)
+    if broadcast is None:
+        raise NotFound()
+    if broadcast.user_ids is not None:
+        total = len(broadcast.user_ids)
+    else:
+        total = session.scalar(select(func.count()).select_from(Recipient)) or 0
+    counted = (
+        select(Delivery.channel, Delivery.state, func.count())
+        .where(Delivery.event_id == broadcast_id)
+        .group_by(Delivery.channel, Delivery.state)
+    )
+    deliveries: dict[str, dict[str, int]] = {}
+    for channel, state, count in session.execute(counted):
+        deliveries.setdefault(channel.value, {})[state.value] = count
+    return broadcast, total, deliveries
 
 
 def list_deliveries(session: Session, query: AdminDeliveriesQuery) -> Page[Delivery]:

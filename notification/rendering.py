@@ -19,6 +19,8 @@ from notification.models import Channel, Language
 TEMPLATES = Path(__file__).parent / "templates"
 TITLE_LENGTH = 300
 IN_APP = "in_app"
+GENERAL = frozenset({"broadcast"})
+"""Families of messages that no event's texts are for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,19 @@ def texts() -> Mapping[str, Mapping[str, Mapping[str, Mapping[str, str]]]]:
 
 
 @cache
+def _general(family: str) -> Mapping[str, Mapping[str, str]]:
+    """Channel → part → source of messages whose words come with them: the same in every language."""
+    return tomllib.loads((TEMPLATES / f"{family}.toml").read_text("utf-8"))
+
+
+def _source(event_type: str, language: Language, channel: str) -> Mapping[str, str]:
+    family = event_type.partition(".")[0]
+    if family in GENERAL:
+        return _general(family)[channel]
+    return _changed.get((event_type, language.value, channel)) or texts()[event_type][language.value][channel]
+
+
+@cache
 def channels_of(event_type: str) -> frozenset[str]:
     """`in_app`, `email`, `sms`: the channels for which there are texts of this event."""
     return frozenset(texts()[event_type]["en"])
@@ -43,8 +58,7 @@ def channels_of(event_type: str) -> frozenset[str]:
 
 def render(event_type: str, language: Language, channel: str, context: Mapping[str, Any]) -> Words:
     """The words of one message. Raises jinja2.TemplateError."""
-    key = (event_type, language.value, channel)
-    sources = _changed.get(key) or texts()[event_type][language.value][channel]
+    sources = _source(event_type, language, channel)
     parts = {part: _compiled(language.value, source) for part, source in sources.items()}
     title = " ".join(parts["title"].render(context).split()) if "title" in parts else ""
     return Words(_shortened(title, TITLE_LENGTH), parts["body"].render(context).strip())

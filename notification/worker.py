@@ -4,7 +4,7 @@ from functools import partial
 
 from flask import Flask
 
-from common.db import reading
+from common.db import reading, transaction
 from common.messaging.worker import Job, run_worker
 from notification import messages, providers, rendering
 from notification.app import create_app
@@ -12,11 +12,14 @@ from notification.config import Settings
 from notification.handlers import HANDLERS
 from notification.models import Channel
 from notification.sending import Sender
+from notification.use_cases.broadcasts import JOB, continue_broadcasts
+from notification.use_cases.receipts import apply_early_receipts
 from notification.use_cases.telling import sending_job
 from notification.use_cases.texts import newest_texts
 
 EVERY_S = 5.0
 TEXTS_EVERY_S = 2.0
+BROADCASTS_EVERY_S = 0.5
 
 
 def senders(settings: Settings) -> list[Sender]:
@@ -47,6 +50,8 @@ def jobs(settings: Settings) -> list[Job]:
     """Every worker sends: messages are claimed, so two share the work."""
     return [
         Job("texts", TEXTS_EVERY_S, use_changed_texts, leader_only=False),
+        Job("early-receipts", EVERY_S, take_early_receipts),
+        Job(JOB, BROADCASTS_EVERY_S, go_on_with_broadcasts),
         *(
             Job(sending_job(sender.channel), EVERY_S, sender.run, leader_only=False)
             for sender in senders(settings)
@@ -58,6 +63,16 @@ def use_changed_texts() -> None:
     """Take over what staff have written."""
     with reading() as session:
         rendering.use_changed(newest_texts(session))
+
+
+def take_early_receipts() -> bool:
+    with transaction() as session:
+        return apply_early_receipts(session)
+
+
+def go_on_with_broadcasts() -> bool:
+    with transaction() as session:
+        return continue_broadcasts(session)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Messages on their way out: claimed in batches, settled in batches, given up in the end; receipts and retries."""
+"""Messages on their way out: claimed in batches, settled in batches, given up in the end; retries."""
 
 import random
 from collections.abc import Sequence
@@ -306,28 +306,6 @@ def _pause(attempts: int, *, away: bool) -> timedelta:
     if away:
         seconds = min(seconds, LONGEST_PAUSE_WHEN_AWAY_S)
     return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311 (jitter, not a secret)
-
-
-def note_receipt(session: Session, *, provider: str, reference: str, delivered: bool, reason: str) -> None:
-    """What a provider says later of a message that it took. Safe to repeat, in any order: the first word counts.
-
-    Raises NotFound for a reference that is not known (yet: the provider may ask again).
-    """
-    attempt = session.scalars(
-        select(DeliveryAttempt)
-        .where(DeliveryAttempt.provider_reference == reference, DeliveryAttempt.provider == provider)
-        .order_by(DeliveryAttempt.started_at.desc())
-        .limit(1)
-    ).first()
-    if attempt is None:
-        raise NotFound()
-    delivery = session.get_one(Delivery, attempt.delivery_id, with_for_update=True)
-    if delivery.state is not DeliveryState.SENT:
-        return
-    delivery.receive(delivered=delivered)
-    if not delivered:
-        attempt.reason = reason[:300]
-        session.add(events.notification_failed(delivery, "not_delivered"))
 
 
 def retry_delivery(session: Session, delivery_id: str) -> Delivery:

@@ -19,8 +19,9 @@ from notification.gateway.email import EmailSink
 from notification.gateway.sms import twilio_signature
 from notification.gateway.webhooks import sign
 from notification.messages import make_email, make_sms
-from notification.models import Channel, Delivery
+from notification.models import Channel, Delivery, EarlyReceipt
 from notification.sending import Sender
+from notification.worker import take_early_receipts
 from tests.support.notifications import FakeProvider, a_customer, tell
 from tests.support.services import bearer, emitted, make_app
 
@@ -289,13 +290,55 @@ def test_receipts_settle_a_message_once(gateways: FlaskClient) -> None:
         body = orjson.dumps({"reference": reference, "status": status, "reason": "x"})
         return gateways.post(f"{URL}/sms/http/receipts", data=body, headers=signed(body)).status_code
 
-    assert receipt("delivered", "unknown") == 404
+    assert receipt("delivered", "unknown") == 204
     assert [receipt("delivered"), receipt("delivered"), receipt("failed")] == [204, 204, 204]
     staff = bearer(None, "admin")
     (shown,) = gateways.get(f"{URL}/admin/deliveries?channel=sms", headers=staff).json["items"]
     assert (shown["state"], shown["address"]) == ("delivered", "***567")
     detail = gateways.get(f"{URL}/admin/deliveries/{shown['id']}", headers=staff).json
     assert [(each["provider"], each["reference"]) for each in detail["tries"]] == [("http", "fake-1")]
+
+
+@pytest.mark.parametrize("status", ["delivered", "failed"])
+def test_a_receipt_that_overtakes_the_answer_to_our_call_is_not_lost(
+    gateways: FlaskClient, status: str
+) -> None:
+    user_id = a_customer()
+    tell("service.activated", user_id)
+    states = {"delivered": "delivered", "failed": "permanent_failure"}
+
+    def shown() -> str:
+        (sms,) = gateways.get(f"{URL}/admin/deliveries?channel=sms", headers=bearer(None, "admin")).json[
+            "items"
+        ]
+        return str(sms["state"])
+
+    for each in (status, *states):  # the first word counts
+        body = orjson.dumps({"reference": "fake-1", "status": each, "reason": "x"})
+        answer = gateways.post(f"{URL}/sms/http/receipts", data=body, headers=signed(body))
+        assert answer.status_code == 204
+    take_early_receipts()
+    assert shown() == "created"
+    send_sms(FakeProvider("http"))
+    assert shown() == "sent"
+    take_early_receipts()
+    assert shown() == states[status]
+    take_early_receipts()
+    with reading() as session:
+        assert session.scalars(select(EarlyReceipt)).all() == []
+
+
+def test_a_receipt_of_a_message_that_never_was_is_forgotten(gateways: FlaskClient) -> None:
+    body = orjson.dumps({"reference": "nobody's", "status": "delivered"})
+    assert gateways.post(f"{URL}/sms/http/receipts", data=body, headers=signed(body)).status_code == 204
+    with clock.frozen(clock.now() + timedelta(days=2)):
+        take_early_receipts()
+    with reading() as session:
+        assert session.scalars(select(EarlyReceipt.reference)).all() == ["nobody's"]
+    with clock.frozen(clock.now() + timedelta(days=4)):
+        take_early_receipts()
+    with reading() as session:
+        assert session.scalars(select(EarlyReceipt)).all() == []
 
 
 def test_staff_see_a_failed_message_and_have_it_tried_again(client: FlaskClient) -> None:
