@@ -6,6 +6,7 @@ day (refusals too, so that a refund that a person has tried again needs a furthe
 metadata, which Stripe brings up to date within a minute or so.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -47,6 +48,7 @@ class StripeGateway:
     name = "stripe"
 
     def __init__(self, api_key: str, webhook_secret: str, return_url: str, api_base: str = "") -> None:
+        logging.getLogger("stripe").setLevel(logging.WARNING)  # at DEBUG it logs what it posts: the card
         self._secret = webhook_secret
         self._return_url = return_url
         self._client = stripe.StripeClient(

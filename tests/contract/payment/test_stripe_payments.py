@@ -1,5 +1,6 @@
 """Payments through Stripe's SDK, from the request to the books: 3-D Secure, cancellation, callbacks."""
 
+import logging
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from common.db import reading
 from payment.gateway.stripe import StripeGateway
 from payment.jobs import advance_payments, make_refunds
 from payment.models import Payment
-from tests.support.payments import ASKS_OTP, GOOD, card, new_order, order_event, pay
+from tests.support.payments import ASKS_OTP, DECLINED, GOOD, card, new_order, order_event, pay
 from tests.support.services import bearer, emitted, service_fixtures
 from tests.support.stripe_server import WEBHOOK_SECRET, FakeStripe, signed, stripe_server
 
@@ -96,6 +97,19 @@ def test_a_challenge_passed_on_the_banks_page_completes_the_payment(
             advance_payments()
     assert ended(payment_id) == ("completed", None)
     assert [event.type for event in emitted()] == ["payment.action_required", "payment.completed"]
+
+
+def test_the_sdk_does_not_log_cards_however_much_is_logged(
+    client: FlaskClient, fake: FakeStripe, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    assert pay(client, ME, new_order(ME), method=card(GOOD, cvc="9173")).json["state"] == "completed"
+    assert pay(client, ME, new_order(ME), method=card(DECLINED, cvc="9173")).status_code == 402
+    logged = "\n".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
+    assert len(fake.intents) == 2
+    assert "POST" in logged
+    for secret in (GOOD, DECLINED, "cvc", "9173"):
+        assert secret not in logged
 
 
 def test_a_card_is_charged_once_and_a_failed_orders_money_goes_back(

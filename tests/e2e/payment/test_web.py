@@ -108,7 +108,9 @@ def one(payment_id: str | None) -> list[str]:
 NOTHING_YET = ("before the intent", "in the intent's transaction")
 
 
-def test_a_process_killed_at_any_step_charges_once_and_tells_once(app: Flask, address: str) -> None:
+def test_a_process_killed_at_any_step_charges_once_and_tells_once(
+    app: Flask, address: str, tmp_path: Path
+) -> None:
     charged = []
     for seam in (*SEAMS, ANSWER):
         for rescue in ("repeat", "janitor"):
@@ -137,6 +139,9 @@ def test_a_process_killed_at_any_step_charges_once_and_tells_once(app: Flask, ad
         captured = select(SimulatedCharge.key).where(SimulatedCharge.verdict == "captured")
         assert sorted(session.scalars(captured)) == sorted(charged)
     assert_books_hold()
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            assert b"4242424242424242" not in file.read_bytes(), file.name
 
 
 def test_fifty_requests_with_one_key_and_fifty_with_keys_of_their_own_charge_once(
