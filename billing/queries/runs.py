@@ -30,6 +30,11 @@ def to_be_reminded_of(as_of: date, before: timedelta) -> ColumnElement[bool]:
     )
 
 
+def becomes_overdue(as_of: date) -> ColumnElement[bool]:
+    """Of an open invoice: the day on which it was to be paid is over."""
+    return and_(Invoice.state != InvoiceState.OVERDUE, Invoice.due_on < as_of)
+
+
 def accounts_to_dun(
     session: Session,
     *,
@@ -47,7 +52,6 @@ def accounts_to_dun(
     is_open = Invoice.state.in_(
         bindparam("open", [*OPEN_STATES], type_=Invoice.state.type, expanding=True, literal_execute=True)
     )
-    becomes_overdue = and_(Invoice.state != InvoiceState.OVERDUE, Invoice.due_on < as_of)
     may_be_barred = and_(
         Invoice.state == InvoiceState.OVERDUE,
         Invoice.due_on <= as_of - soft_bar_after,
@@ -60,7 +64,7 @@ def accounts_to_dun(
             is_open,
             Invoice.disputed.is_(False),
             Invoice.account_id > after,
-            or_(becomes_overdue, may_be_barred, to_be_reminded_of(as_of, remind_before)),
+            or_(becomes_overdue(as_of), may_be_barred, to_be_reminded_of(as_of, remind_before)),
         )
         .distinct()
         .order_by(Invoice.account_id)

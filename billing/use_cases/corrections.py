@@ -125,7 +125,7 @@ def resolve_dispute(
     invoice_id = session.scalar(select(Dispute.invoice_id).where(Dispute.id == dispute_id))
     if invoice_id is None:
         raise NotFound()
-    account, invoice = lock_invoice(session, invoice_id)
+    _, invoice = lock_invoice(session, invoice_id)
     dispute = session.get_one(Dispute, dispute_id, with_for_update=True)
     if dispute.state is not DisputeState.OPEN:
         raise DisputeResolved()
@@ -143,7 +143,6 @@ def resolve_dispute(
     if invoice.state is InvoiceState.OVERDUE:
         invoice.overdue_on = clock.today()
         session.add(events.invoice_overdue(invoice, bar_from=bar_from(invoice, rules)))
-    restore_if_clear(session, account)
     return dispute
 
 

@@ -7,12 +7,12 @@ day changes nothing.
 from collections.abc import Sequence
 from datetime import date
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from billing import events, queries
 from billing.config import DunningRules
-from billing.models import Account, AccountStatus, DunningRun, Invoice, InvoiceState, RunState
+from billing.models import OPEN_STATES, Account, AccountStatus, DunningRun, Invoice, RunState
 from billing.use_cases.accounts import lock_account
 from billing.use_cases.invoices import covered_by_credit, overdue_invoices
 from common import clock
@@ -81,11 +81,11 @@ _NOTHING_DONE = {
 
 
 def _dun(session: Session, account: Account, run: DunningRun, rules: DunningRules) -> None:
-    for invoice in _to_remind(session, account, run.as_of, rules):
+    for invoice in _open_where(session, account, queries.to_be_reminded_of(run.as_of, rules.remind_before)):
         invoice.reminded_on = run.as_of
         session.add(events.invoice_reminder(invoice))
         run.reminders += 1
-    for invoice in _newly_overdue(session, account, run.as_of):
+    for invoice in _open_where(session, account, queries.becomes_overdue(run.as_of)):
         invoice.fall_overdue(run.as_of)
         session.add(events.invoice_overdue(invoice, bar_from=bar_from(invoice, rules)))
         run.invoices_overdue += 1
@@ -106,24 +106,15 @@ def bar_from(invoice: Invoice, rules: DunningRules) -> date:
     return max(invoice.due_on + rules.soft_bar_after, invoice.overdue_on + rules.notice)
 
 
-def _to_remind(session: Session, account: Account, as_of: date, rules: DunningRules) -> Sequence[Invoice]:
-    due_soon = select(Invoice).where(
+def _open_where(session: Session, account: Account, condition: ColumnElement[bool]) -> Sequence[Invoice]:
+    """The account's unpaid invoices that are not disputed and for which something holds."""
+    found = select(Invoice).where(
         Invoice.account_id == account.id,
-        Invoice.state.in_([InvoiceState.ISSUED, InvoiceState.PARTIALLY_PAID]),
+        Invoice.state.in_(OPEN_STATES),
         Invoice.disputed.is_(False),
-        queries.to_be_reminded_of(as_of, rules.remind_before),
+        condition,
     )
-    return session.scalars(due_soon.order_by(Invoice.id)).all()
-
-
-def _newly_overdue(session: Session, account: Account, as_of: date) -> list[Invoice]:
-    late = select(Invoice).where(
-        Invoice.account_id == account.id,
-        Invoice.state.in_([InvoiceState.ISSUED, InvoiceState.PARTIALLY_PAID]),
-        Invoice.due_on < as_of,
-        Invoice.disputed.is_(False),
-    )
-    return list(session.scalars(late.order_by(Invoice.id)))
+    return session.scalars(found.order_by(Invoice.id)).all()
 
 
 def _level_due(session: Session, account: Account, as_of: date, rules: DunningRules) -> AccountStatus | None:

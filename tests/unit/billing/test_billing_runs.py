@@ -64,6 +64,13 @@ def test_a_month_begun_in_the_middle_is_billed_by_its_days_and_the_next_one_whol
     ]
 
 
+def test_a_share_of_a_fee_is_rounded_to_the_nearest_cent_half_up(client: FlaskClient) -> None:
+    user_id = open_account()
+    subscribe(client, user_id, offer_plan(client, price=5))
+    run_billing(client, "2026-11")
+    assert lines(invoices_of(client, user_id)[0]) == [("Mobile-100 · 2026-11 · 21/30", 4)]  # 3.5
+
+
 def test_running_a_month_again_bills_only_who_has_come_since(client: FlaskClient) -> None:
     plan, first = offer_plan(client), open_account()
     subscribe(client, first, plan)
@@ -162,14 +169,16 @@ def test_late_usage_comes_onto_the_next_invoice_once(client: FlaskClient) -> Non
     use(client, a_record(user_id, 5))
     late = a_record(user_id, 2, occurred_at=clock.rfc3339(clock.now() + timedelta(hours=1)))
     until(2026, 12, 1)
+    use(client, a_record(user_id, 3))
     run_billing(client, "2026-11")
     assert use(client, late, late)["accepted"] == 1
+    assert run_billing(client, "2026-11")["invoices"] == 1
     until(2027, 1, 1)
     run_billing(client, "2026-12")
     run_billing(client, "2027-01")
     assert [lines(invoice) for invoice in invoices_of(client, user_id)] == [
         [("Data · 2026-11 · 5 MB", 50)],
-        [("Data · 2026-11 · 7 MB", 20)],
+        [("Data · 2026-11 · 7 MB", 20), ("Data · 2026-12 · 3 MB", 30)],
     ]
 
 

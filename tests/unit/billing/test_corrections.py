@@ -146,6 +146,45 @@ def test_a_disputed_invoice_is_not_dunned_and_after_a_rejection_there_is_a_new_n
     assert account_of(client, user_id)["status"] == "soft_barred"
 
 
+def test_of_several_bills_only_the_disputed_one_is_left_alone(client: FlaskClient) -> None:
+    user_id = open_account()
+    disputed, other = (bill(client, user_id, due_on="2026-11-23") for _ in range(2))
+    dispute(client, disputed)
+    clock.move(timedelta(days=1))
+    dun(client)
+    assert [event.data["invoice_id"] for event in emitted("invoice.reminder")] == [other["id"]]
+    clock.move(timedelta(days=2))
+    dun(client)
+    assert [event.data["invoice_id"] for event in emitted("invoice.overdue")] == [other["id"]]
+
+
+def test_a_disputed_bill_bars_nobody_beside_another_of_which_there_is_no_notice_yet(
+    client: FlaskClient,
+) -> None:
+    user_id = open_account()
+    disputed = bill(client, user_id, due_on=days_ago(20))
+    dun(client)
+    dispute(client, disputed)
+    clock.move(timedelta(days=10))
+    assert dun(client)["accounts"] == 0
+    bill(client, user_id, due_on=days_ago(20))
+    assert dun(client)["invoices_overdue"] == 1
+    assert account_of(client, user_id)["status"] == "active"
+
+
+def test_a_credit_note_over_what_is_overdue_lifts_the_bar(client: FlaskClient) -> None:
+    user_id = open_account()
+    invoice = bill(client, user_id, 1_000, due_on=days_ago(20))
+    dun(client)
+    clock.move(timedelta(days=7))
+    dun(client)
+    assert account_of(client, user_id)["status"] == "soft_barred"
+    credit(client, invoice, 999)
+    assert account_of(client, user_id)["status"] == "soft_barred"
+    credit(client, invoice, 1)
+    assert account_of(client, user_id)["status"] == "active"
+
+
 def test_an_accepted_dispute_brings_its_credit_note_once(client: FlaskClient) -> None:
     invoice = bill(client, open_account(), 1_000)
     opened = dispute(client, invoice).json

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -10,6 +11,7 @@ from flask.testing import FlaskClient
 from billing import worker
 from billing.use_cases import dunning
 from common import clock, contracts, ids
+from common.db import db
 from tests.support.billing import (
     ADMIN,
     account_of,
@@ -22,7 +24,7 @@ from tests.support.billing import (
     refund,
     rupees,
 )
-from tests.support.services import bearer, emitted
+from tests.support.services import bearer, emitted, make_app
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +69,45 @@ def test_the_customer_is_reminded_once_some_days_before_the_bill_is_due(client: 
     (event,) = emitted("invoice.reminder")
     assert contracts.violation(event.type, event.data) is None
     assert (event.data["invoice_id"], event.data["amount_due"]) == (unpaid["id"], rupees(120_000))
+
+
+def test_a_bill_due_at_once_is_reminded_of_on_the_next_day_and_a_late_one_not_at_all(
+    client: FlaskClient,
+) -> None:
+    """The day's run may come after the issue; and after days without a run a reminder would come too late."""
+    user_id = open_account()
+    soon = bill(client, user_id, due_on="2026-11-22")
+    assert dun(client)["reminders"] == 0
+    after(1)
+    assert dun(client)["reminders"] == 1
+    bill(client, user_id, due_on="2026-11-27")
+    pay(user_id, soon["id"], 120_000)
+    after(6)
+    run = dun(client)
+    assert (run["reminders"], run["invoices_overdue"]) == (0, 1)
+
+
+def test_without_days_of_reminder_nobody_is_reminded(database_url: str, tmp_path: Path) -> None:
+    app = make_app("billing", database_url, tmp_path, dunning_reminder_days=0)
+    with app.app_context():
+        bill(app.test_client(), open_account(), due_on="2026-11-22")
+        after(1)
+        assert dun(app.test_client())["reminders"] == 0
+        db.engine.dispose()
+
+
+def test_the_longest_overdue_bill_decides_when_the_service_is_barred(client: FlaskClient) -> None:
+    user_id = open_account()
+    bill(client, user_id, due_on="2026-11-20")
+    bill(client, user_id, due_on="2026-11-26")
+    statuses = {}
+    for day in range(31):
+        dun(client)
+        statuses[day] = status(client, user_id)
+        after(1)
+    assert (statuses[12], statuses[13]) == ("active", "soft_barred")
+    assert (statuses[28], statuses[29]) == ("soft_barred", "hard_barred")
+    assert dun(client)["accounts"] == 0  # there is no further bar
 
 
 def test_from_notice_to_soft_bar_to_hard_bar_to_restoration(client: FlaskClient) -> None:

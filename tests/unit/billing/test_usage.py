@@ -43,6 +43,13 @@ CALLS = {
 }
 ROAMING = {"kind": "data_mb", "zone": "zone_1", "name": "Data abroad", "tiers": [{"price_minor": 300}]}
 
+CALLS_ABROAD = {
+    "kind": "voice_minutes",
+    "zone": "zone_1",
+    "name": "Calls abroad",
+    "tiers": [{"price_minor": 200}],
+}
+
 
 @pytest.fixture(autouse=True)
 def frozen_clock() -> Iterator[None]:
@@ -53,7 +60,8 @@ def frozen_clock() -> Iterator[None]:
 @pytest.fixture
 def user_id(client: FlaskClient) -> str:
     made = open_account()
-    subscribe(client, made, offer_plan(client, rates=[DATA, CALLS, ROAMING], roaming_cap=rupees(1_000)))
+    rates = [DATA, CALLS, ROAMING, CALLS_ABROAD]
+    subscribe(client, made, offer_plan(client, rates=rates, roaming_cap=rupees(1_000)))
     clock.move(timedelta(hours=1))
     return made
 
@@ -80,11 +88,12 @@ def test_flat_per_unit_tiered_and_included_are_charged_as_the_plan_says(
 
 
 def test_roaming_costs_its_own_rate_up_to_the_months_cap(client: FlaskClient, user_id: str) -> None:
+    use(client, a_record(user_id, 150))  # at home: no part of the cap
     for _ in range(5):
         use(client, a_record(user_id, 1, zone="zone_1"))
-    assert charged(client, user_id) == {"data_mb@zone_1": 1_000}
+    assert charged(client, user_id) == {"data_mb@home": 500, "data_mb@zone_1": 1_000}
     told = [(e.data["source"], e.data["percent"], e.data["used"]) for e in emitted("usage.threshold_reached")]
-    assert told == [("roaming_cap", 50, 600), ("roaming_cap", 80, 900), ("roaming_cap", 100, 1_000)]
+    assert told[1:] == [("roaming_cap", 50, 600), ("roaming_cap", 80, 900), ("roaming_cap", 100, 1_000)]
 
 
 def test_a_record_counts_once_however_often_it_comes(client: FlaskClient, user_id: str) -> None:
@@ -143,18 +152,76 @@ def test_thresholds_are_told_once_and_only_the_highest_of_several(client: FlaskC
     assert events[0].data["until"] == "2026-11-30T18:30:00.000000Z"
 
 
-def test_what_a_bought_service_brings_is_used_up_first_and_lapses_with_it(
-    client: FlaskClient, user_id: str
-) -> None:
-    service_id = ids.new_id()
+def activate(
+    user_id: str,
+    ends: datetime | None,
+    *,
+    service_id: str | None = None,
+    kind: str = "data_mb",
+    granted: int = 1_000,
+) -> str:
+    """A service is on, or on for longer; its id."""
+    service_id = service_id or ids.new_id()
     data = {
         "service_id": service_id, "order_id": ids.new_id(), "order_number": "ORD-1", "user_id": user_id,
         "offering_id": ids.new_id(), "offering_code": "data-1gb", "offering_name": "Data Day 1 GB", "category": "data",
-        "allowances": [{"kind": "data_mb", "granted": 1_000, "used": 0}],
-        "activated_at": clock.rfc3339(clock.now()), "expires_at": clock.rfc3339(clock.now() + timedelta(days=1)),
+        "allowances": [{"kind": kind, "granted": granted, "used": 0}],
+        "activated_at": clock.rfc3339(clock.now()), "expires_at": None if ends is None else clock.rfc3339(ends),
     }  # fmt: skip
+    deliver(HANDLERS, an_event("service.activated", user_id, data))
+    return service_id
+
+
+def test_of_several_services_the_one_that_lapses_first_is_used_first_and_each_is_told_of_once(
+    client: FlaskClient, user_id: str
+) -> None:
+    now = clock.now()
+    endless, later, sooner = (
+        activate(user_id, ends, granted=100)
+        for ends in (None, now + timedelta(days=9), now + timedelta(days=1))
+    )
+    for quantity in (60, 5, 85):
+        use(client, a_record(user_id, quantity))
+    told = [(e.data["service_id"], e.data["percent"]) for e in emitted("usage.threshold_reached")]
+    assert told == [(sooner, 50), (sooner, 100), (later, 50)]
+    use(client, a_record(user_id, 60))
+    used = {e.data["service_id"]: e.data["used"] for e in emitted("allowance.used")}
+    assert used == {sooner: 100, later: 100, endless: 10}
+
+
+def test_a_service_on_for_longer_brings_its_allowance_anew(client: FlaskClient, user_id: str) -> None:
+    service_id = activate(user_id, clock.now() + timedelta(days=1), granted=100)
+    use(client, a_record(user_id, 90))
+    activate(user_id, clock.now() + timedelta(days=2), service_id=service_id, granted=100)
+    use(client, a_record(user_id, 60))
+    bought = usage(client, user_id)["allowances"][0]
+    assert (bought["granted"], bought["used"]) == (100, 60)
+    assert [e.data["percent"] for e in emitted("usage.threshold_reached")] == [80, 50]
+
+
+def test_abroad_only_what_was_bought_for_abroad_covers(client: FlaskClient, user_id: str) -> None:
+    activate(user_id, None, granted=1_000)
+    activate(user_id, None, kind="roaming_minutes", granted=10)
+    use(
+        client, a_record(user_id, 1, zone="zone_1"), a_record(user_id, 8, kind="voice_minutes", zone="zone_1")
+    )
+    assert charged(client, user_id) == {"data_mb@zone_1": 300, "voice_minutes@zone_1": 0}
+
+
+def test_the_cap_on_roaming_is_one_for_all_that_is_used_abroad(client: FlaskClient, user_id: str) -> None:
+    for kind in ("data_mb", "voice_minutes") * 3:
+        use(client, a_record(user_id, 1, kind=kind, zone="zone_1"))
+    assert charged(client, user_id) == {"data_mb@zone_1": 600, "voice_minutes@zone_1": 400}
+    told = [(e.data["percent"], e.data["used"]) for e in emitted("usage.threshold_reached")]
+    assert told == [(50, 500), (80, 800), (100, 1_000)]
+
+
+def test_what_a_bought_service_brings_is_used_up_first_and_lapses_with_it(
+    client: FlaskClient, user_id: str
+) -> None:
+    service_id, ends = ids.new_id(), clock.now() + timedelta(days=1)
     for _ in range(2):
-        deliver(HANDLERS, an_event("service.activated", user_id, data))
+        activate(user_id, ends, service_id=service_id)
     clock.move(timedelta(minutes=1))
     use(client, a_record(user_id, 600))
     assert charged(client, user_id) == {"data_mb@home": 0}
@@ -164,7 +231,7 @@ def test_what_a_bought_service_brings_is_used_up_first_and_lapses_with_it(
     (told,) = emitted("allowance.used")
     assert contracts.violation(told.type, told.data) is None
     assert (told.data["service_id"], told.data["used"]) == (service_id, 600)
-    assert told.data["until"] == data["expires_at"]
+    assert told.data["until"] == clock.rfc3339(ends)
     off = {
         "service_id": service_id,
         "user_id": user_id,
