@@ -14,14 +14,14 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import redis
-from sqlalchemy import Table, bindparam, delete, insert, select, update
+from sqlalchemy import Table, bindparam, case, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from auth.config import Settings
 from auth.errors import TooManyAttempts
 from auth.models import Attempts
 from common import clock
-from common.db import rerun_lost_race, transaction
+from common.db import UtcDateTime, rerun_lost_race, transaction
 
 T = TypeVar("T")
 
@@ -60,8 +60,17 @@ _ONE_OF = _TABLE.c.key.in_(bindparam("keys", expanding=True))
 _LOCKED = select(_TABLE).where(_ONE_OF).order_by(_TABLE.c.key).with_for_update()
 _INSERT = insert(_TABLE).values(key=bindparam("taken_key"))
 _UPDATE = update(_TABLE).where(_TABLE.c.key == bindparam("taken_key"))
-_GIVE_BACK = update(_TABLE).where(_ONE_OF, _TABLE.c.count > 0).values(count=_TABLE.c.count - 1)
-_CLEAR = delete(_TABLE).where(_ONE_OF)
+_SETTLE = (
+    update(_TABLE)
+    .where(_ONE_OF, _TABLE.c.count > 0)
+    .values(
+        count=_TABLE.c.count - 1,
+        expires_at=case(
+            (_TABLE.c.key.in_(bindparam("forgotten", expanding=True)), bindparam("now", type_=UtcDateTime)),
+            else_=_TABLE.c.expires_at,
+        ),
+    )
+)
 """Built once: they run at every sign-in."""
 
 Claim = tuple[Limit, str]
@@ -76,11 +85,10 @@ class Settlement:
     give_back: Sequence[str]
 
     def write(self, session: Session) -> None:
-        """In the table `attempts`."""
-        if self.give_back:
-            session.connection().execute(_GIVE_BACK, {"keys": self.give_back})
-        if self.clear:
-            session.connection().execute(_CLEAR, {"keys": self.clear})
+        """In the table `attempts`; what is forgotten is deleted later, by `prune`."""
+        keys = [*self.clear, *self.give_back]
+        values = {"keys": keys, "forgotten": self.clear, "now": clock.now()}
+        session.connection().execute(_SETTLE, values)
 
 
 class Limiter:
@@ -136,7 +144,8 @@ def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
     fresh: list[dict[str, Any]] = []
     old: list[dict[str, Any]] = []
     with transaction() as session:
-        rows = session.execute(_LOCKED, {"keys": [key for _, key in claims]}).mappings()
+        connection = session.connection()
+        rows = connection.execute(_LOCKED, {"keys": [key for _, key in claims]}).mappings()
         known = {row["key"]: row for row in rows}
         for limit, key in claims:
             row = known.get(key)
@@ -156,9 +165,9 @@ def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
             values = {"count": count, "blocked_until": blocked_until, "expires_at": forget_at}
             (fresh if row is None else old).append({"taken_key": key, **values})
         if fresh:
-            session.connection().execute(_INSERT, fresh)
+            connection.execute(_INSERT, fresh)
         if old:
-            session.connection().execute(_UPDATE, old)
+            connection.execute(_UPDATE, old)
     return wait_s, count
 
 

@@ -43,6 +43,17 @@ def find_sign_in(connection: Connection, *, phone: str | None, email: str | None
     return connection.execute(statement, {"name": phone or email}).first()
 
 
+_BY_ID = select(_USERS).where(_USERS.c.id == bindparam("user_id"))
+
+
+def get_profile(connection: Connection, user_id: str) -> Row[Any]:
+    """All columns of `users`: what most pages of an app ask for first. Raises NotFound."""
+    row = connection.execute(_BY_ID, {"user_id": user_id}).first()
+    if row is None:
+        raise NotFound()
+    return row
+
+
 def get_user(session: Session, user_id: str) -> User:
     """Raises NotFound."""
     user = session.get(User, user_id)

@@ -28,7 +28,7 @@ from auth.schemas.accounts import (
 )
 from auth.schemas.sessions import TokensOut
 from auth.use_cases import accounts, codes, passwords
-from common.db import reading, rerun_lost_race, transaction
+from common.db import reading, rerun_lost_race, snapshot, transaction
 from common.identity import identity
 from common.web import operation, reply, work_id
 
@@ -69,8 +69,8 @@ def post_register(body: RegisterIn) -> Response:
 @routes.get("/me")
 @operation("The signed-in user", returns={200: UserOut})
 def get_me() -> Response:
-    with reading() as session:
-        return reply(UserOut.of(queries.get_user(session, identity().user_id)))
+    with snapshot() as connection:
+        return reply(UserOut.of(queries.get_profile(connection, identity().user_id)))
 
 
 @routes.patch("/me")

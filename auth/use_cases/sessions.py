@@ -63,11 +63,12 @@ def confirm_verified(session: Session, *, user_id: str, verified: str, new_hash:
     """Whether the account still has the hash that a password was verified with, and is open; locked until commit. So
     that nobody gets in by a password that was changed while it was being verified. `new_hash`, made with today's
     parameters, replaces it."""
-    row = session.connection().execute(_LOCK_USER, {"user_id": user_id}).first()
+    connection = session.connection()
+    row = connection.execute(_LOCK_USER, {"user_id": user_id}).first()
     if row is None or not row.active or row.password_hash != verified:
         return False
     if new_hash is not None:
-        session.connection().execute(_REHASH, {"user_id": user_id, "password_hash": new_hash})
+        connection.execute(_REHASH, {"user_id": user_id, "password_hash": new_hash})
     return True
 
 
