@@ -63,9 +63,10 @@ class Mailbox:
 
 
 @contextmanager
-def serving(mailbox: Mailbox, **options: Any) -> Iterator[int]:
+def serving(mailbox: Mailbox, port: int | None = None, **options: Any) -> Iterator[int]:
+    """A server that gives its mail to the mailbox; on a free port unless one is named."""
     kind = TlsController if "ssl_context" in options else Controller
-    controller = kind(mailbox, hostname="127.0.0.1", port=_free_port(), **options)
+    controller = kind(mailbox, hostname="127.0.0.1", port=port or free_port(), **options)
     controller.start()
     try:
         yield controller.port
@@ -73,7 +74,7 @@ def serving(mailbox: Mailbox, **options: Any) -> Iterator[int]:
         controller.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
