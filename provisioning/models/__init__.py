@@ -26,7 +26,7 @@ from provisioning.models.network import (
     SimulatedAnswer,
     SimulatedService,
 )
-from provisioning.models.orders import Order, OrderChange, OrderState
+from provisioning.models.orders import Order, OrderChange, OrderState, Part
 from provisioning.models.ring_tones import RingTone, ToneState
 from provisioning.models.services import Service, ServiceState
 from provisioning.models.usage import Usage
@@ -51,6 +51,7 @@ __all__ = [
     "Order",
     "OrderChange",
     "OrderState",
+    "Part",
     "RingTone",
     "Service",
     "ServiceState",

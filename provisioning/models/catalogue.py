@@ -21,7 +21,11 @@ class OfferingState(StrEnum):
 
 class Offering(Base):
     """What can be ordered. `stackable` ones may be bought again while active (packs), the others not (features).
-    `requires` and `excludes` name the codes of offerings that the customer must have, or must not."""
+    `requires` and `excludes` name the codes of offerings that the customer must have, or must not.
+
+    A bundle is made of the offerings that `bundles` names: characteristics, allowances, KYC, element and whether it
+    stacks follow from these, only the price is its own.
+    """
 
     __tablename__ = "offerings"
 
@@ -41,6 +45,7 @@ class Offering(Base):
     allowances: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     requires: Mapped[list[str]] = mapped_column(JSON, server_default="[]", default=list)
     excludes: Mapped[list[str]] = mapped_column(JSON, server_default="[]", default=list)
+    bundles: Mapped[list[str]] = mapped_column(JSON, server_default="[]", default=list)
     state: Mapped[OfferingState] = mapped_column(enum_column(OfferingState))
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)

@@ -1,5 +1,6 @@
 """Orders and their history."""
 
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -24,11 +25,29 @@ class OrderState(StrEnum):
     EXPIRED = "expired"
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one service of an order is to be, as the offering was when the order was placed."""
+
+    offering_id: str
+    offering_code: str
+    offering_name: str
+    category: Category
+    element: Element
+    validity_days: int | None
+    stackable: bool
+    allowances: list[dict[str, Any]]
+    characteristics: dict[str, str]
+
+
+PART_FIELDS = tuple(field.name for field in fields(Part))
+
+
 class Order(Base):
     """A customer's order with its own copy of what the offering was when it was placed.
 
     `renews_service_id` is the service that it prolongs; without it the order makes a service of its own, from
-    `starts_at` on if that is set.
+    `starts_at` on if that is set; the order of a bundle makes one of each part in `bundled`, all or none.
     """
 
     __tablename__ = "orders"
@@ -59,6 +78,7 @@ class Order(Base):
     element: Mapped[Element] = mapped_column(enum_column(Element))
     allowances: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     characteristics: Mapped[dict[str, str]] = mapped_column(JSON)
+    bundled: Mapped[list[dict[str, Any]]] = mapped_column(JSON, server_default="[]", default=list)
     starts_at: Mapped[datetime | None]
     renews_service_id: Mapped[str | None] = mapped_column(Id)
     pay_by: Mapped[datetime | None]
@@ -71,6 +91,20 @@ class Order(Base):
     @property
     def total(self) -> Money:
         return Money(amount_minor=self.total_minor, currency=self.currency)
+
+    @property
+    def parts(self) -> list[Part]:
+        """What it makes services of: itself, or the parts of its bundle."""
+        if self.bundled:
+            return [
+                Part(**{**part, "category": Category(part["category"]), "element": Element(part["element"])})
+                for part in self.bundled
+            ]
+        return [Part(**{name: getattr(self, name) for name in PART_FIELDS})]
+
+    def bundle(self, parts: list[Part]) -> None:
+        """Its own copy of the offerings that it is made of."""
+        self.bundled = [asdict(part) for part in parts]
 
     def placed(self) -> None:
         """First state: priced orders wait for their money."""

@@ -36,7 +36,7 @@ class Service(Base):
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new_id)
-    order_id: Mapped[str] = mapped_column(ForeignKey("orders.id"), unique=True)
+    order_id: Mapped[str] = mapped_column(ForeignKey("orders.id"), index=True)
     user_id: Mapped[str] = mapped_column(Id)
     offering_id: Mapped[str] = mapped_column(Id)
     offering_code: Mapped[str] = mapped_column(String(64))

@@ -12,12 +12,12 @@ from provisioning.models import Category, Offering, OfferingState, Order, OrderS
 _OFFERING: tuple[Any, ...] = (
     Offering.id, Offering.code, Offering.name, Offering.description, Offering.category, Offering.price_minor,
     Offering.currency, Offering.validity_days, Offering.recurring, Offering.requires_kyc,
-    Offering.characteristics, Offering.allowances,
+    Offering.characteristics, Offering.allowances, Offering.bundles,
 )  # fmt: skip
 _OFFERINGS: Select[Any] = select(*_OFFERING).where(Offering.state == OfferingState.ACTIVE)
 _ORDER: tuple[Any, ...] = (
     Order.id, Order.number, Order.state, Order.offering_id, Order.offering_code, Order.offering_name,
-    Order.category, Order.characteristics, Order.total_minor, Order.currency, Order.starts_at,
+    Order.category, Order.characteristics, Order.bundled, Order.total_minor, Order.currency, Order.starts_at,
     Order.renews_service_id, Order.payment_id,
     Order.created_at, Order.updated_at,
 )  # fmt: skip
@@ -93,6 +93,7 @@ def _offering_item(row: Row[Any]) -> dict[str, Any]:
         "requires_kyc": row.requires_kyc,
         "characteristics": row.characteristics,
         "allowances": row.allowances,
+        "bundles": row.bundles,
     }
 
 
@@ -108,6 +109,15 @@ def _order_item(row: Row[Any]) -> dict[str, Any]:
             "category": row.category,
         },
         "characteristics": row.characteristics,
+        "parts": [
+            {
+                "id": part["offering_id"],
+                "code": part["offering_code"],
+                "name": part["offering_name"],
+                "category": part["category"],
+            }
+            for part in row.bundled
+        ],
         "total": {"amount_minor": row.total_minor, "currency": row.currency},
         "starts_at": row.starts_at,
         "renews_service_id": row.renews_service_id,

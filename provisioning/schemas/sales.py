@@ -19,6 +19,7 @@ from provisioning.models import (
     Order,
     OrderChange,
     OrderState,
+    Part,
     Service,
     ServiceState,
 )
@@ -85,8 +86,13 @@ class Allowance(Body):
     amount: int = Field(gt=0, le=10**9)
 
 
+PARTS_SAY = {
+    "element", "characteristics", "allowances", "requires_kyc", "stackable", "validity_days", "recurring",
+}  # fmt: skip
+
+
 class OfferingIn(Body):
-    """An offering as the operator writes it."""
+    """An offering as the operator writes it. Of a bundle the parts say everything but names, price and rules."""
 
     code: Code
     name: Text
@@ -97,12 +103,29 @@ class OfferingIn(Body):
     validity_days: int | None = Field(default=None, ge=1, le=3660)
     recurring: bool = False
     requires_kyc: bool = False
-    stackable: bool
-    element: Element
+    stackable: bool = Field(default=False, description="may be bought again while it is active")
+    element: Element | None = Field(
+        default=None, description="which network element is told; needed but for bundles"
+    )
     characteristics: list[CharacteristicSpec] = Field(default=[], max_length=20)
     allowances: list[Allowance] = Field(default=[], max_length=20)
     requires: list[Code] = Field(default=[], max_length=50, description="codes that the customer must have")
     excludes: list[Code] = Field(default=[], max_length=50, description="codes that it does not go with")
+    bundles: list[Code] = Field(
+        default=[], max_length=10, description="codes of the offerings that it is made of"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.bundles:
+            if self.element is None:
+                raise ValueError("an offering that is no bundle has an element")
+            return self
+        if len(set(self.bundles)) != len(self.bundles) or len(self.bundles) < 2:
+            raise ValueError("a bundle has at least two different parts")
+        if given := sorted(self.model_fields_set & PARTS_SAY):
+            raise ValueError(f"of a bundle its parts say {', '.join(given)}")
+        return self
 
 
 class OfferingOut(BaseModel):
@@ -117,6 +140,7 @@ class OfferingOut(BaseModel):
     requires_kyc: bool
     characteristics: list[CharacteristicSpec]
     allowances: list[Allowance]
+    bundles: list[str] = Field(description="codes of the offerings that it is made of")
 
     @classmethod
     def of(cls, offering: Offering) -> Self:
@@ -134,6 +158,7 @@ class OfferingOut(BaseModel):
                 CharacteristicSpec.model_validate(c, strict=False) for c in offering.characteristics
             ],
             allowances=[Allowance.model_validate(a) for a in offering.allowances],
+            bundles=offering.bundles,
         )
 
 
@@ -201,6 +226,7 @@ class OrderOut(BaseModel):
     state: OrderState
     offering: OrderedOffering
     characteristics: dict[str, str]
+    parts: list[OrderedOffering] = Field(description="what a bundle is made of")
     total: Money
     starts_at: datetime | None
     renews_service_id: str | None
@@ -273,7 +299,7 @@ class ServiceOut(BaseModel):
         )
 
 
-def _offering(bought: Order | Service) -> OrderedOffering:
+def _offering(bought: Order | Service | Part) -> OrderedOffering:
     return OrderedOffering(
         id=bought.offering_id, code=bought.offering_code, name=bought.offering_name, category=bought.category
     )
@@ -286,6 +312,7 @@ def order_fields(order: Order) -> dict[str, Any]:
         "state": order.state,
         "offering": _offering(order),
         "characteristics": order.characteristics,
+        "parts": [_offering(part) for part in order.parts] if order.bundled else [],
         "total": order.total,
         "starts_at": order.starts_at,
         "renews_service_id": order.renews_service_id,

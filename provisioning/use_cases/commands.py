@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 300.0
 REFUSED_PAUSE = timedelta(hours=1)
+PART_PAUSE = timedelta(seconds=1)
 
 
 class NotAdmitted(Exception):
@@ -92,6 +93,9 @@ def claim_command(session: Session, *, command_id: str, rules: CallRules) -> Cal
             held.order.fail("service_ended")
             session.add(events.order_failed(held.order, "service_ended"))
         return None
+    if service.state is ServiceState.INACTIVE and command.action in (Action.SUSPEND, Action.RESTORE):
+        command.try_again(after=PART_PAUSE)  # part of a bundle that waits for the others
+        return None
     command.claim(rules.lease)
     if held.order is not None:
         held.order.start()
@@ -141,7 +145,9 @@ def settle_command(
         return
     match held.command.action:
         case Action.ACTIVATE:
-            _settle_activation(session, held, answer if not done else None, quarantine)
+            _settle_activation(
+                session, held, answer if not done else None, quarantine=quarantine, lease=rules.lease
+            )
         case Action.CHANGE:
             _settle_change(held, done)
         case Action.SUSPEND | Action.RESTORE:
@@ -166,27 +172,23 @@ def give_up_order(
     command, order = held.command, held.order
     if order is None or command.state is not CommandState.PENDING or command.since >= before:
         return
-    command.settle(CommandState.CANCELLED)
     order.fail("network_unavailable")
     session.add(events.order_failed(order, "network_unavailable"))
     if command.action is Action.ACTIVATE:
-        held.service.terminate()
-        if command.attempts:
-            rest_stock(session, held.service, quarantine)
-        else:
-            return_stock(session, order.id)
-    if command.attempts:
-        undo = Action.DEACTIVATE if command.action is Action.ACTIVATE else Action.RECONCILE
-        tell_element(session, held.service, undo, "given_up", due_at=clock.now() + lease)
+        _undo_parts(session, held, quarantine=quarantine, lease=lease)
+    elif command.settle(CommandState.CANCELLED) and command.attempts:
+        tell_element(session, held.service, Action.RECONCILE, "given_up", due_at=clock.now() + lease)
 
 
 @dataclass(frozen=True)
 class _Held:
-    """A command with what its outcome changes, all locked. `order` only when it is about the order."""
+    """A command with what its outcome changes, all locked. `order` only when it is about the order; `parts` are all the
+    services that come with the command's."""
 
     order: Order | None
     service: Service
     command: Command
+    parts: list[Service]
 
 
 def _lock(session: Session, command_id: str) -> _Held:
@@ -199,8 +201,19 @@ def _lock(session: Session, command_id: str) -> _Held:
     if action is Action.ACTIVATE:
         order_id = first_order_id
     order = session.get_one(Order, order_id, with_for_update=True) if order_id is not None else None
-    service = session.get_one(Service, service_id, with_for_update=True)
-    return _Held(order, service, session.get_one(Command, command_id, with_for_update=True))
+    if action is Action.ACTIVATE and order is not None:
+        parts = services_of(session, order)
+        service = next(part for part in parts if part.id == service_id)
+    else:
+        service = session.get_one(Service, service_id, with_for_update=True)
+        parts = [service]
+    return _Held(order, service, session.get_one(Command, command_id, with_for_update=True), parts)
+
+
+def services_of(session: Session, order: Order) -> list[Service]:
+    """The services that an order has made, locked in their order."""
+    made = select(Service).where(Service.order_id == order.id).order_by(Service.id)
+    return list(session.scalars(made.with_for_update()))
 
 
 def _element(session: Session, kind: Element) -> NetworkElement:
@@ -225,18 +238,52 @@ def _end_attempt(session: Session, command_id: str, number: int, answer: Answer)
     )
 
 
-def _settle_activation(session: Session, held: _Held, refusal: Answer | None, quarantine: timedelta) -> None:
-    assert held.order is not None
+def _settle_activation(
+    session: Session, held: _Held, refusal: Answer | None, *, quarantine: timedelta, lease: timedelta
+) -> None:
+    """Of a bundle all parts are on together once the last one is, or none: nobody is told of a part before."""
+    order = held.order
+    assert order is not None
     if refusal is not None:
-        held.service.terminate()
-        rest_stock(session, held.service, quarantine)
-        held.order.fail(refusal.reason)
-        session.add(events.order_failed(held.order, refusal.reason))
+        _undo_parts(session, held, quarantine=quarantine, lease=lease)
+        order.fail(refusal.reason)
+        session.add(events.order_failed(order, refusal.reason))
         return
-    held.service.activate(held.order.validity_days)
-    assign_stock(session, held.order.id)
-    held.order.complete()
-    session.add(events.service_activated(held.service, held.order))
+    if any(one.state is CommandState.PENDING for one in _activations(session, held)):
+        return
+    validity = {part.offering_code: part.validity_days for part in order.parts}
+    order.complete()
+    assign_stock(session, order.id)
+    for service in held.parts:
+        if service.state is ServiceState.INACTIVE:  # the account may have been closed meanwhile
+            service.activate(validity[service.offering_code])
+            session.add(events.service_activated(service, order))
+
+
+def _undo_parts(session: Session, held: _Held, *, quarantine: timedelta, lease: timedelta) -> None:
+    """None of an order's services comes to be: what an element may have switched on is switched off again, after any
+    call that is still on its way."""
+    assert held.order is not None
+    for command in _activations(session, held):
+        unknown = command.settle(CommandState.CANCELLED) and command.attempts > 0
+        service = next(part for part in held.parts if part.id == command.service_id)
+        if service.state is not ServiceState.TERMINATED:
+            service.terminate()
+        if command.attempts:
+            rest_stock(session, service, quarantine)
+        if unknown or command.state is CommandState.DONE:
+            due_at = clock.now() + (lease if unknown else timedelta())
+            tell_element(session, service, Action.DEACTIVATE, "given_up", due_at=due_at)
+    return_stock(session, held.order.id)
+
+
+def _activations(session: Session, held: _Held) -> list[Command]:
+    """The activations of an order's services, locked."""
+    if len(held.parts) == 1:
+        return [held.command]
+    ids = [part.id for part in held.parts]
+    found = select(Command).where(Command.service_id.in_(ids), Command.action == Action.ACTIVATE)
+    return list(session.scalars(found.order_by(Command.id).with_for_update()))
 
 
 def _settle_renewal(session: Session, held: _Held, refusal: Answer | None) -> None:
@@ -249,14 +296,14 @@ def _settle_renewal(session: Session, held: _Held, refusal: Answer | None) -> No
         order.fail(reason)
         session.add(events.order_failed(order, reason))
         return
-    service.renew(order.validity_days, granted(order))
+    service.renew(order.validity_days, unused(order.allowances))
     order.complete()
     session.add(events.service_activated(service, order, renewed=True))
 
 
-def granted(order: Order) -> list[dict[str, Any]]:
-    """The allowances that an order gives, unused."""
-    return [{"kind": a["kind"], "granted": a["amount"], "used": 0} for a in order.allowances]
+def unused(allowances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Allowances as they are granted."""
+    return [{"kind": one["kind"], "granted": one["amount"], "used": 0} for one in allowances]
 
 
 def _settle_change(held: _Held, done: bool) -> None:

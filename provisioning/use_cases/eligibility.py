@@ -14,6 +14,7 @@ from provisioning.errors import (
     RequiresService,
 )
 from provisioning.models import Customer, Offering, Order, Service, ServiceState
+from provisioning.use_cases.bundles import parts_of
 from provisioning.use_cases.characteristics import STOCK, specs_of
 from provisioning.use_cases.stock import in_stock
 
@@ -42,11 +43,13 @@ def obstacles(session: Session, *, user_id: str, offering: Offering) -> list[App
     if offering.requires_kyc and (customer is None or customer.kyc_approved_at is None):
         found.append(KycRequired())
     held = held_codes(session, user_id)
-    if not offering.stackable and offering.code in held:
+    parts = parts_of(session, offering)
+    codes = {offering.code, *(part.code for part in parts)}
+    if any(not part.stackable and part.code in held for part in parts):
         found.append(AlreadyActive())
-    if clash := sorted(held & excluded_by(session, offering.code)):
+    if clash := sorted(held & excluded_by(session, codes)):
         found.append(ExcludedByService(f"It does not go together with {', '.join(clash)}"))
-    if missing := sorted(set(offering.requires) - held):
+    if missing := sorted({code for one in (offering, *parts) for code in one.requires} - held - codes):
         found.append(RequiresService(f"It needs {', '.join(missing)}"))
     needed = {STOCK[spec.type] for spec in specs_of(offering) if spec.required and spec.type in STOCK}
     if not all(in_stock(session, kind, user_id) for kind in needed):
@@ -57,9 +60,9 @@ def obstacles(session: Session, *, user_id: str, offering: Offering) -> list[App
 def paid_obstacle(session: Session, order: Order) -> str | None:
     """Why an order that is paid now cannot be activated: what came between placing and paying it."""
     held = held_codes(session, order.user_id)
-    if not order.stackable and order.offering_code in held:
+    if any(not part.stackable and part.offering_code in held for part in order.parts):
         return AlreadyActive.code
-    if held & excluded_by(session, order.offering_code):
+    if held & excluded_by(session, {order.offering_code, *(part.offering_code for part in order.parts)}):
         return ExcludedByService.code
     return None
 
@@ -72,9 +75,8 @@ def held_codes(session: Session, user_id: str) -> set[str]:
     return set(session.scalars(kept))
 
 
-def excluded_by(session: Session, code: str) -> set[str]:
-    """The codes that do not go together with an offering, whichever of the two says so."""
+def excluded_by(session: Session, codes: set[str]) -> set[str]:
+    """The codes that do not go together with one of the offerings, whichever of the two says so."""
     rules = session.execute(select(Offering.code, Offering.excludes)).all()
-    return {
-        other if mine == code else mine for mine, others in rules for other in others if code in (mine, other)
-    }
+    pairs = [(mine, other) for mine, others in rules for other in others]
+    return {b for a, b in pairs if a in codes} | {a for a, b in pairs if b in codes}

@@ -25,8 +25,9 @@ from provisioning.models import (
     ServiceState,
 )
 from provisioning.use_cases.audit import Actor, record_act
+from provisioning.use_cases.bundles import copy_parts
 from provisioning.use_cases.characteristics import check_characteristics, specs_of
-from provisioning.use_cases.commands import granted, job_of, tell_element
+from provisioning.use_cases.commands import job_of, services_of, tell_element, unused
 from provisioning.use_cases.eligibility import hold_customer, obstacles, paid_obstacle
 from provisioning.use_cases.stock import return_stock, take_stock
 
@@ -61,6 +62,7 @@ def place_order(
     order.placed()
     session.add(order)
     order.characteristics = take_stock(session, order, specs, characteristics)
+    copy_parts(session, offering, order)
     session.flush()
     session.add(events.order_created(order))
     if order.state is OrderState.ACKNOWLEDGED:
@@ -138,7 +140,7 @@ def withdraw_order(session: Session, order: Order, reason: str) -> None:
         for command in pending_commands(session, service):
             if command.order_id == order.id:
                 command.settle(CommandState.CANCELLED)
-    elif (made := _service_of(session, order)) is not None:
+    for made in services_of(session, order):
         made.terminate()
         for command in pending_commands(session, made):
             command.settle(CommandState.CANCELLED)
@@ -164,11 +166,10 @@ def retry_order(session: Session, *, order_id: str, actor: Actor) -> Order:
     order = session.get(Order, order_id, with_for_update=True)
     if order is None:
         raise NotFound()
+    services = services_of(session, order)
     if order.renews_service_id is not None:
-        service = session.get(Service, order.renews_service_id, with_for_update=True)
-    else:
-        service = _service_of(session, order)
-    pending = pending_commands(session, service) if service is not None else []
+        services = [session.get_one(Service, order.renews_service_id, with_for_update=True)]
+    pending = [command for service in services for command in pending_commands(session, service)]
     if order.state not in (OrderState.ACKNOWLEDGED, OrderState.IN_PROGRESS) or not pending:
         raise OrderNotRetryable(f"The order is {order.state.value}")
     for command in pending:
@@ -177,7 +178,8 @@ def retry_order(session: Session, *, order_id: str, actor: Actor) -> Order:
         command.due_at = clock.now()
     order.note("retried_by_operator", actor_id=actor.user_id)
     record_act(session, actor, "order.retried", order.id, user_id=order.user_id, number=order.number)
-    wake(session, job_of(order.element))
+    for service in services:
+        wake(session, job_of(service.element))
     return order
 
 
@@ -207,25 +209,26 @@ def copy_offering(
 
 
 def _activate(session: Session, order: Order, *, barred: bool) -> None:
-    """Put the service and the command for its element down; the worker carries it out."""
-    service = Service(
-        order=order,
-        user_id=order.user_id,
-        offering_id=order.offering_id,
-        offering_code=order.offering_code,
-        offering_name=order.offering_name,
-        category=order.category,
-        element=order.element,
-        state=ServiceState.INACTIVE,
-        exclusive_key=None if order.stackable else _exclusive_key(order.user_id, order.offering_code),
-        characteristics=order.characteristics,
-        allowances=granted(order),
-        renews=order.recurring and order.validity_days is not None,
-    )
+    """Put the services and the commands for their elements down; the worker carries them out."""
     later = order.starts_at if order.starts_at is not None and order.starts_at > clock.now() else None
-    tell_element(session, service, Action.ACTIVATE, "ordered", order=order, due_at=later)
-    if barred:
-        tell_element(session, service, Action.SUSPEND, "account_barred")
+    for part in order.parts:
+        service = Service(
+            order=order,
+            user_id=order.user_id,
+            offering_id=part.offering_id,
+            offering_code=part.offering_code,
+            offering_name=part.offering_name,
+            category=part.category,
+            element=part.element,
+            state=ServiceState.INACTIVE,
+            exclusive_key=None if part.stackable else _exclusive_key(order.user_id, part.offering_code),
+            characteristics=part.characteristics,
+            allowances=unused(part.allowances),
+            renews=order.recurring and order.validity_days is not None,
+        )
+        tell_element(session, service, Action.ACTIVATE, "ordered", order=order, due_at=later)
+        if barred:
+            tell_element(session, service, Action.SUSPEND, "account_barred")
 
 
 def _paid_order(session: Session, order_id: str, user_id: str) -> Order:
@@ -238,10 +241,6 @@ def _paid_order(session: Session, order_id: str, user_id: str) -> Order:
 
 def _exclusive_key(user_id: str, offering_code: str) -> str:
     return f"{user_id}:{offering_code}"
-
-
-def _service_of(session: Session, order: Order) -> Service | None:
-    return session.scalar(select(Service).where(Service.order_id == order.id).with_for_update())
 
 
 def pending_commands(session: Session, service: Service) -> list[Command]:
