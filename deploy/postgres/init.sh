@@ -4,6 +4,9 @@
 # what is there stays, and each password becomes what the secret says (how they are changed).
 set -eu
 
+if [ -r "${POSTGRES_PASSWORD_FILE:-}" ]; then PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE"); else PGPASSWORD=${POSTGRES_PASSWORD:-}; fi
+export PGPASSWORD # local connections may be asked for it
+
 password_of() {
     file="/run/secrets/postgres_$1_password"
     if [ -r "$file" ]; then
