@@ -135,13 +135,21 @@ def forget_methods() -> bool:
 
 
 def compare_settlements() -> bool:
-    """A batch of every running reconciliation; True when there are more."""
+    """A batch of every running reconciliation, and of the lines of one that is over; True when there are more."""
     with reading() as session:
         running = queries.list_running_reconciliations(session)
-    more = False
+        broken_off = queries.list_uploads_broken_off(session)
+        over = queries.find_run_with_lines_left(session)
+    more = over is not None
     for run_id in running:
         with transaction() as session:
             more |= reconciliations.compare_batch(session, run_id)
+    for run_id in broken_off:
+        with transaction() as session:
+            reconciliations.refuse_reconciliation(session, run_id)
+    if over is not None:
+        with transaction() as session:
+            reconciliations.clear_lines(session, over)
     return more
 
 

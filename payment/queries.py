@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from common import clock
@@ -25,11 +25,13 @@ from payment.models import (
     ReferenceType,
     Refund,
     SavedMethod,
+    SettlementLine,
     Wallet,
     WalletEntry,
 )
 
 DUE_BATCH = 100
+UPLOAD_LIFE = timedelta(days=1)
 _WORKER_SILENT_AFTER = timedelta(seconds=10)
 
 
@@ -127,6 +129,21 @@ def list_running_reconciliations(session: Session) -> Sequence[str]:
     running = (ReconciliationState.THEIRS, ReconciliationState.OURS)
     wanted = select(Reconciliation.id).where(Reconciliation.state.in_(running))
     return session.scalars(wanted.order_by(Reconciliation.id)).all()
+
+
+def list_uploads_broken_off(session: Session) -> Sequence[str]:
+    """Runs whose file has not come to its end for a day."""
+    state = Reconciliation.state == ReconciliationState.UPLOADING
+    return session.scalars(
+        select(Reconciliation.id).where(state, Reconciliation.created_at < clock.now() - UPLOAD_LIFE)
+    ).all()
+
+
+def find_run_with_lines_left(session: Session) -> str | None:
+    """A run that is over, yet still has its lines."""
+    over = Reconciliation.state.in_((ReconciliationState.COMPLETED, ReconciliationState.REFUSED))
+    has_lines = exists().where(SettlementLine.reconciliation_id == Reconciliation.id)
+    return session.scalar(select(Reconciliation.id).where(over, has_lines).limit(1))
 
 
 def list_differences(session: Session, run_id: str, query: PageQuery) -> Page[Difference]:

@@ -13,7 +13,9 @@ import hashlib
 import hmac
 import logging
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -160,8 +162,11 @@ def keep(response: Response) -> None:
         claim.keep(response)
 
 
-def run(view: Callable[[], Response], caller: str, *, required: bool) -> Response:
-    """Run a view under the request's Idempotency-Key, or give the answer that this key got before."""
+def run(view: Callable[[], Response], caller: str, *, required: bool, streamed: bool = False) -> Response:
+    """Run a view under the request's Idempotency-Key, or give the answer that this key got before.
+
+    A `streamed` body, which the view reads from `request.stream`, is never held in memory.
+    """
     key = request.headers.get("Idempotency-Key")
     if key is None:
         if required:
@@ -169,7 +174,11 @@ def run(view: Callable[[], Response], caller: str, *, required: bool) -> Respons
         return view()
     if not 1 <= len(key) <= 255:
         raise MalformedRequest("Idempotency-Key must have 1 to 255 characters")
-    scope, fingerprint, secret = _derive(key, caller)
+    with _body(streamed) as body:
+        return _run_under(view, *_derive(key, caller, body))
+
+
+def _run_under(view: Callable[[], Response], scope: str, fingerprint: str, secret: bytes) -> Response:
     claim = _claim_or_answer(scope, fingerprint, secret)
     if isinstance(claim, Response):
         return claim
@@ -269,13 +278,28 @@ def _forget(row: Row[Any]) -> None:
         )
 
 
-def _derive(key: str, caller: str) -> tuple[str, str, bytes]:
+def _derive(key: str, caller: str, body: bytes) -> tuple[str, str, bytes]:
     """Scope (hash of who, what and key), fingerprint of the body, and the secret that seals the answer."""
     scope = hashlib.sha256("\n".join((caller, request.method, request.path, key)).encode()).hexdigest()
-    body = _canonical(request.get_data(cache=True))
     fingerprint = hmac.new(key.encode(), b"body\n" + body, hashlib.sha256).hexdigest()
     secret = hmac.new(key.encode(), b"answer\n" + body, hashlib.sha256).digest()
     return scope, fingerprint, secret
+
+
+@contextmanager
+def _body(streamed: bool) -> Iterator[bytes]:
+    """What tells the body from another one. A streamed one goes through a file, from which the view then reads it."""
+    if not streamed:
+        yield _canonical(request.get_data(cache=True))
+        return
+    with tempfile.TemporaryFile() as spool:
+        digest = hashlib.sha256()
+        while piece := request.stream.read(1 << 16):
+            digest.update(piece)
+            spool.write(piece)
+        spool.seek(0)
+        request.stream = spool
+        yield digest.digest()
 
 
 def _canonical(raw: bytes) -> bytes:

@@ -54,7 +54,8 @@ def operation(
     The view gets `body=` and `query=` as models when declared, besides the path's arguments. `returns` maps status to
     model (None: no body); `page=True` wraps it into `{"items": […], "next_cursor"}`. `idempotent=True` demands an
     Idempotency-Key; every other POST accepts one. `form` takes multipart/form-data instead of JSON, with the uploads
-    named `files` left in `request.files`; `max_body` raises the limit for this route, once the caller is let in.
+    named `files` left in `request.files`; `max_body` raises the limit for this route, once the caller is let in, and
+    without a form or a model the view reads the body from `request.stream`.
     """
 
     def wrap(view: View) -> View:
@@ -69,7 +70,8 @@ def operation(
             if max_body is not None:
                 request.max_content_length = max_body
             if request.method == "POST":
-                return idempotency.run(lambda: call(kwargs), caller, required=idempotent)
+                streamed = max_body is not None and body is None and form is None
+                return idempotency.run(lambda: call(kwargs), caller, required=idempotent, streamed=streamed)
             return call(kwargs)
 
         def call(kwargs: dict[str, Any]) -> Response:

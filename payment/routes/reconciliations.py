@@ -10,6 +10,7 @@ from common.identity import identity
 from common.web import operation, reply, reply_page, work_id
 from payment import queries
 from payment.errors import DifferenceResolved, SettlementUnreadable
+from payment.models import ReconciliationState
 from payment.routes.blueprint import gateways, routes
 from payment.schemas import (
     DifferenceOut,
@@ -35,7 +36,8 @@ LINES = 5_000
 )
 def post_reconciliation(query: ReconciliationQuery) -> Response:
     """The body is the file itself, `text/csv` with the header `kind,key,amount_minor,currency`: each captured `charge`
-    with the payment's id, each `refund` with the refund's. The worker compares; ask for the run to see how far."""
+    with the payment's id, each `refund` with the refund's. The worker compares; ask for the run to see how far. An
+    upload that broke off may be sent again with its Idempotency-Key; else it is forgotten after a day."""
     if request.mimetype != "text/csv":
         raise UnsupportedMediaType("The body must be text/csv")
     if not gateways().knows(query.gateway):
@@ -49,6 +51,8 @@ def post_reconciliation(query: ReconciliationQuery) -> Response:
             to_on=query.to_on,
             created_by=identity().user_id,
         )
+    if run.state is not ReconciliationState.UPLOADING:  # this request's, before it died
+        return reply(ReconciliationOut.of(run), 202)
     lines = read_settlement(request.stream)
     try:
         while batch := list(islice(lines, LINES)):
@@ -56,7 +60,7 @@ def post_reconciliation(query: ReconciliationQuery) -> Response:
                 reconciliations.add_lines(session, run, batch)
     except BadLine as error:
         with transaction() as session:
-            reconciliations.refuse_reconciliation(session, run)
+            reconciliations.refuse_reconciliation(session, run.id)
         raise SettlementUnreadable(str(error)) from None
     with transaction() as session:
         reconciliations.start_comparing(session, run)

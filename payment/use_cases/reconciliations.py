@@ -39,6 +39,14 @@ _COLUMNS = ("reconciliation_id", "n", "kind", "key", "amount_minor", "currency")
 def begin_reconciliation(
     session: Session, *, run_id: str, gateway: str, from_on: date, to_on: date, created_by: str
 ) -> Reconciliation:
+    """A run to be given its lines. One that is there broke off: what it was given is forgotten, unless it was all."""
+    begun = session.get(Reconciliation, run_id, with_for_update=True)
+    if begun is not None:
+        if begun.state is ReconciliationState.UPLOADING:
+            _delete_lines(session, run_id, 0, begun.lines)
+            begun.lines = 0
+            session.flush()
+        return begun
     run = Reconciliation(
         id=run_id,
         gateway=gateway,
@@ -72,11 +80,28 @@ def start_comparing(session: Session, run: Reconciliation) -> None:
     wake(session, "reconciliations")
 
 
-def refuse_reconciliation(session: Session, run: Reconciliation) -> None:
-    """The file cannot be read: nothing of it counts."""
-    session.execute(delete(SettlementLine).where(SettlementLine.reconciliation_id == run.id))
+def refuse_reconciliation(session: Session, run_id: str) -> None:
+    """The file cannot be read, or did not come to its end: nothing of it counts. No-op once it was complete."""
     session.execute(
-        update(Reconciliation).where(Reconciliation.id == run.id).values(state=ReconciliationState.REFUSED)
+        update(Reconciliation)
+        .where(Reconciliation.id == run_id, Reconciliation.state == ReconciliationState.UPLOADING)
+        .values(state=ReconciliationState.REFUSED)
+    )
+
+
+def clear_lines(session: Session, run_id: str) -> None:
+    """Some of the lines that a finished run does not need any more; all at once would lock SQLite for seconds."""
+    first = select(func.min(SettlementLine.n)).where(SettlementLine.reconciliation_id == run_id)
+    begin = session.scalar(first)
+    if begin is not None:
+        _delete_lines(session, run_id, begin - 1, begin - 1 + BATCH)
+
+
+def _delete_lines(session: Session, run_id: str, after: int, upto: int) -> None:
+    session.execute(
+        delete(SettlementLine).where(
+            SettlementLine.reconciliation_id == run_id, SettlementLine.n > after, SettlementLine.n <= upto
+        )
     )
 
 
@@ -168,7 +193,6 @@ def _compare_ours(session: Session, run: Reconciliation) -> None:
     elif kind is LineKind.CHARGE:
         run.cursor = f"{LineKind.REFUND} {_first_id(run)}"
     else:
-        session.execute(delete(SettlementLine).where(SettlementLine.reconciliation_id == run.id))
         run.state, run.completed_at = ReconciliationState.COMPLETED, clock.now()
 
 

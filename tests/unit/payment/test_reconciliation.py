@@ -13,7 +13,8 @@ from common import clock, ids
 from common.db import reading, transaction
 from payment.gateway.simulated import settlement
 from payment.jobs import advance_payments, compare_settlements, make_refunds
-from payment.models import Payment, PaymentState, Refund, SettlementLine
+from payment.models import Payment, PaymentState, Reconciliation, ReconciliationState, Refund, SettlementLine
+from payment.routes import reconciliations as reconciliation_routes
 from payment.use_cases import reconciliations
 from tests.support.payments import LOSES_ANSWER, card, new_order, order_event, pay, top_up
 from tests.support.services import bearer, token
@@ -23,10 +24,12 @@ STAFF = {"Authorization": f"Bearer {token(ADMIN, 'admin', exp=4_000_000_000)}"}
 PATH = "/api/payment/admin/reconciliations"
 
 
-def upload(client: FlaskClient, body: bytes, **query: str) -> TestResponse:
+def upload(client: FlaskClient, body: bytes, key: str | None = None, **query: str) -> TestResponse:
     today = clock.today().isoformat()
     wanted = {"gateway": "simulated", "from_on": today, "to_on": today} | query
-    headers = bearer(ADMIN, "admin") | {"Content-Type": "text/csv"}
+    headers = (
+        bearer(ADMIN, "admin") | {"Content-Type": "text/csv"} | ({"Idempotency-Key": key} if key else {})
+    )
     return client.post(PATH, data=body, headers=headers, query_string=wanted)
 
 
@@ -127,27 +130,48 @@ def test_every_difference_is_found_and_gets_its_resolution(
         assert answer.status_code == status
 
 
-def test_a_run_that_dies_goes_on_at_its_last_batch(
+def test_an_upload_with_a_key_is_one_run_and_another_file_under_it_is_refused(client: FlaskClient) -> None:
+    trade(client)
+    first, again = upload(client, theirs(), key="k"), upload(client, theirs(), key="k")
+    assert (first.status_code, again.data) == (202, first.data)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    other = upload(client, theirs().replace(b"120000", b"120001"), key="k")
+    assert (other.status_code, other.json["code"]) == (422, "idempotency_key_reused")
+    while compare_settlements():
+        pass
+    done = client.get(f"{PATH}/{first.json['id']}", headers=STAFF).json
+    assert (done["state"], done["lines"], done["matched"]) == ("completed", 6, 6)
+
+
+def test_an_upload_that_broke_off_is_sent_again_or_forgotten(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trade(client, 6)
-    monkeypatch.setattr(reconciliations, "BATCH", 2)
-    run_id = upload(client, theirs()).json["id"]
-    with transaction() as session:
-        assert reconciliations.compare_batch(session, run_id)
+    trade(client)
 
     class Killed(BaseException):
         pass
 
-    with pytest.raises(Killed), transaction() as session:
-        reconciliations.compare_batch(session, run_id)
+    def die(*_: object) -> None:
         raise Killed
-    seen = client.get(f"{PATH}/{run_id}", headers=bearer(ADMIN, "admin")).json
-    assert (seen["compared"], seen["state"]) == (2, "theirs")
-    while compare_settlements():
-        pass
-    done = client.get(f"{PATH}/{run_id}", headers=bearer(ADMIN, "admin")).json
-    assert (done["state"], done["matched"], done["differences"]) == ("completed", 8, {})
+
+    monkeypatch.setattr(reconciliation_routes, "LINES", 4)
+    with clock.frozen(clock.now()):
+        for key in ("sent again", "forgotten"):
+            with monkeypatch.context() as patch, pytest.raises(Killed):
+                patch.setattr(reconciliations, "start_comparing", die)
+                upload(client, theirs(), key=key)
+        clock.move(timedelta(seconds=30))
+        sent_again = upload(client, theirs(), key="sent again")
+        assert sent_again.status_code == 202, sent_again.text
+        clock.move(timedelta(hours=25))
+        while compare_settlements():
+            pass
+    done = client.get(f"{PATH}/{sent_again.json['id']}", headers=STAFF).json
+    assert (done["state"], done["lines"], done["matched"]) == ("completed", 6, 6)
+    with reading() as session:
+        states = session.scalars(select(Reconciliation.state).order_by(Reconciliation.id)).all()
+        assert states == [ReconciliationState.COMPLETED, ReconciliationState.REFUSED]
+        assert session.scalar(select(func.count()).select_from(SettlementLine)) == 0
 
 
 @pytest.mark.parametrize(
@@ -167,9 +191,11 @@ def test_a_run_that_dies_goes_on_at_its_last_batch(
 def test_a_file_that_cannot_be_read_counts_for_nothing(client: FlaskClient, body: bytes) -> None:
     answer = upload(client, body)
     assert (answer.status_code, answer.json["code"]) == (422, "settlement_unreadable")
+    while compare_settlements():
+        pass
     with reading() as session:
         assert session.scalar(select(func.count()).select_from(SettlementLine)) == 0
-    assert compare_settlements() is False
+        assert session.scalars(select(Reconciliation.state)).all() == [ReconciliationState.REFUSED]
 
 
 def test_only_admins_reconcile_and_only_known_gateways(client: FlaskClient) -> None:
