@@ -50,7 +50,8 @@ class Invoice(Base):
     `lines` and `tax_lines` are JSON texts in the form in which they are answered. `paid_minor` counts payments and
     applied credit; `credit_used_minor` is the credit among it. `credited_minor` is what credit notes took off what
     was due. `overdue_on` is the day of the overdue notice; `disputed` holds dunning back. `run_id` is set on the
-    invoices of billing runs: of those an account has one for each period.
+    invoices of billing runs: of those an account has one for each period that is not void. `billed_items` says what
+    their lines bill (`use_cases.billed`).
     """
 
     __tablename__ = "invoices"
@@ -67,12 +68,12 @@ class Invoice(Base):
             sqlite_where=text("state IN ('issued', 'partially_paid', 'overdue')"),
         ),
         Index(
-            "uq_invoices_run",
+            "uq_invoices_run_period",
             "account_id",
             "period",
             unique=True,
-            postgresql_where=text("run_id IS NOT NULL"),
-            sqlite_where=text("run_id IS NOT NULL"),
+            postgresql_where=text("run_id IS NOT NULL AND state <> 'void'"),
+            sqlite_where=text("run_id IS NOT NULL AND state <> 'void'"),
         ),
     )
 
@@ -95,6 +96,7 @@ class Invoice(Base):
     reminded_on: Mapped[date | None] = mapped_column(Date)
     disputed: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     run_id: Mapped[str | None] = mapped_column(Id)
+    billed_items: Mapped[str | None] = mapped_column(Text)
     issued_on: Mapped[date | None] = mapped_column(Date)
     overdue_on: Mapped[date | None] = mapped_column(Date)
     issued_at: Mapped[datetime | None]

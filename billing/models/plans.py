@@ -65,6 +65,12 @@ class Subscription(Base):
     def active_at(self, at: datetime) -> bool:
         return self.ends_at is None or at < self.ends_at
 
+    def look_again_from(self, period: str) -> None:
+        """Something of a month is not billed any more."""
+        self.settled = False
+        if self.billed_through is not None:
+            self.billed_through = min(self.billed_through, period)
+
 
 class SubscriptionTerm(Base):
     """A plan held from one instant to another; without an end until further notice."""

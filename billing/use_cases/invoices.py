@@ -24,6 +24,7 @@ from billing.models import (
     LedgerKind,
 )
 from billing.use_cases.accounts import lock_account, lock_account_of, next_number
+from billing.use_cases.billed import give_back
 from billing.use_cases.ledger import Posting, post, post_all
 from billing.use_cases.taxes import tax_lines
 from common import clock
@@ -81,6 +82,7 @@ def draft_invoice(
     taxes: Sequence[Tax],
     created_by: str | None = None,
     run_id: str | None = None,
+    billed_items: str | None = None,
 ) -> Invoice:
     """What an account is to be billed; not in the database yet."""
     subtotal = sum(line.amount_minor for line in lines)
@@ -104,6 +106,7 @@ def draft_invoice(
         due_on=due_on,
         created_by=created_by,
         run_id=run_id,
+        billed_items=billed_items,
     )
 
 
@@ -127,7 +130,7 @@ def issue_drafts(session: Session, drafts: Sequence[tuple[Account, Invoice]]) ->
 
 
 def void_invoice(session: Session, *, invoice_id: str, voided_by: str) -> Invoice:
-    """Cancel an invoice that is not paid yet; what was paid on it becomes credit.
+    """Cancel an invoice that is not paid yet; what was paid on it becomes credit, and what it billed is due again.
 
     Raises NotFound, InvoiceNotVoidable.
     """
@@ -151,6 +154,7 @@ def void_invoice(session: Session, *, invoice_id: str, voided_by: str) -> Invoic
     session.execute(
         update(InvoicePayment).where(InvoicePayment.invoice_id == invoice.id).values(applied_minor=0)
     )
+    give_back(session, invoice)
     invoice.void(voided_by)
     session.add(events.invoice_voided(invoice))
     restore_if_clear(session, account)

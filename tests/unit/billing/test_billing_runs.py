@@ -182,6 +182,27 @@ def test_late_usage_comes_onto_the_next_invoice_once(client: FlaskClient) -> Non
     ]
 
 
+def test_a_voided_month_is_billed_anew_and_nothing_of_it_comes_back_as_credit(client: FlaskClient) -> None:
+    rate = {"kind": "data_mb", "name": "Data", "tiers": [{"price_minor": 10}]}
+    user_id = open_account()
+    held = subscribe(client, user_id, offer_plan(client, rates=[rate]))
+    use(client, a_record(user_id, 5))
+    run_billing(client, "2026-11")
+    (wrong,) = invoices_of(client, user_id)
+    client.post(f"/api/billing/admin/invoices/{wrong['id']}/void", headers=admin())
+    until(2026, 11, 21)
+    path = f"/api/billing/subscriptions/{held['id']}/cancel"
+    client.post(path, json={"when": "now"}, headers=bearer(user_id))
+    assert run_billing(client, "2026-11")["invoices"] == 2
+    _, right = invoices_of(client, user_id)
+    assert lines(right) == [("Mobile-100 · 2026-11 · 11/30", 110_000), ("Data · 2026-11 · 5 MB", 50)]
+    run_billing(client, "2026-11")
+    until(2026, 12, 2)
+    assert run_billing(client, "2026-12")["invoices"] == 0
+    assert account_of(client, user_id)["balance_due"] == rupees(110_050)
+    assert account_of(client, user_id)["credit"] == rupees(0)
+
+
 def test_a_month_that_has_not_begun_is_refused(client: FlaskClient) -> None:
     answer = client.post("/api/billing/admin/billing-runs", json={"period": "2026-12"}, headers=admin())
     assert (answer.status_code, answer.json["code"]) == (422, "period_not_begun")
@@ -202,7 +223,7 @@ def test_killed_at_any_point_and_helped_by_others_everybody_gets_one_invoice_and
     plan, users = offer_plan(client), [open_account() for _ in range(14)]
     for user_id in users:
         subscribe(client, user_id, plan)
-    run = run_billing(client, "2026-11")
+    run = run_billing(client, "2026-11", finish=False)
     assert run["state"] == "running"
     issue = billing_runs.issue_drafts
     deaths = iter([True, False, True, False, True])
