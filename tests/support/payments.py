@@ -12,7 +12,7 @@ from common.db import reading
 from payment.gateway import Verdict
 from payment.gateway.simulated import SimulatedCharge
 from payment.handlers import HANDLERS
-from payment.models import Account, Wallet, WalletEntry
+from payment.models import CAPTURED_STATES, Account, Payment, ReferenceType, Wallet, WalletEntry
 from tests.support.services import an_event, bearer, deliver
 
 GOOD = "4242424242424242"
@@ -106,8 +106,9 @@ def balance(client: FlaskClient, user_id: str) -> int:
 
 
 def assert_books_hold() -> None:
-    """Every transfer adds up to zero, every balance is the sum of its entries, and what the ledger says of the card
-    gateways is what these have: captured less refunded."""
+    """Every transfer adds up to zero, every balance is the sum of its entries, what the ledger says of the card
+    gateways is what these have (captured less refunded), and sales are what the payments say was kept: what came in
+    went out again, was sold, or is a balance."""
     entries = WalletEntry.__table__
     with reading() as session:
         by_transfer = select(func.sum(entries.c.amount_minor)).group_by(entries.c.transfer_id)
@@ -122,3 +123,7 @@ def assert_books_hold() -> None:
         assert session.scalar(through.where(entries.c.account == Account.CARD_GATEWAY)) == -(
             session.scalar(captured) or 0
         )
+        sold = select(func.coalesce(func.sum(Payment.amount_minor - Payment.refunded_minor), 0)).where(
+            Payment.state.in_(CAPTURED_STATES), Payment.reference_type != ReferenceType.TOP_UP
+        )
+        assert session.scalar(through.where(entries.c.account == Account.SALES)) == session.scalar(sold)

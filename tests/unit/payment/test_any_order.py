@@ -8,6 +8,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from flask import Flask
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -16,10 +17,12 @@ from sqlalchemy import func, select
 
 from common import clock, ids
 from common.db import reading
+from common.messaging import Event
 from payment.gateway import GatewayDown, GatewayTrouble
 from payment.gateway.simulated import SimulatedCharge, SimulatedGateway
 from payment.jobs import advance_payments, make_refunds
 from payment.models import PENDING, MethodType, Payment, ReferenceType, Refund, RefundState, WalletEntry
+from payment.use_cases import payments, refunds
 from tests.support.payments import (
     ASKS_OTP,
     DECLINED,
@@ -38,7 +41,7 @@ EXAMPLES = int(os.environ.get("PAYMENT_EXAMPLES", "5"))
 PRICE = 10_000
 CARDS = st.sampled_from((GOOD, GOOD, DECLINED, ASKS_OTP, LOSES_ANSWER))
 ACCIDENTS = st.sampled_from(
-    (None, None, "down", "lost before", "lost after", "killed before", "killed after")
+    (None, None, "down", "lost before", "lost after", "killed before", "killed after", "killed settling")
 )
 CALLS = ("charge", "refund", "look_up", "cancel", "confirm")
 
@@ -48,15 +51,29 @@ class Killed(BaseException):
 
 
 class Accidents:
-    """Makes the next call to the gateway go wrong in a chosen way."""
+    """Makes the next call to the gateway, or the transaction after it, go wrong in a chosen way."""
 
-    def __init__(self, gateway: SimulatedGateway) -> None:
+    def __init__(self, gateway: SimulatedGateway, patch: pytest.MonkeyPatch) -> None:
         self.next: str | None = None
         for name in CALLS:
             setattr(gateway, name, self._around(getattr(gateway, name)))
+        for place, name in ((payments, "settle_charge"), (refunds, "settle_refund")):
+            patch.setattr(place, name, self._within(getattr(place, name)))
+
+    def _within(self, settle: Any) -> Any:
+        def run(*given: Any, **named: Any) -> Any:
+            accident, self.next = self.next, None
+            done = settle(*given, **named)
+            if accident == "killed settling":
+                raise Killed
+            return done
+
+        return run
 
     def _around(self, call: Any) -> Any:
         def run(**given: Any) -> Any:
+            if self.next == "killed settling":
+                return call(**given)
             accident, self.next = self.next, None
             if accident == "down":
                 raise GatewayDown("down")
@@ -170,15 +187,16 @@ class Shop(RuleBasedStateMachine):
     def _all_is_at_rest(self) -> None:
         assert_books_hold()
         told = emitted()
+        self._every_event_has_its_row(told)
         with reading() as session:
             for payment in self._mine():
                 assert payment.state not in PENDING
                 events = [e.type for e in told if e.data.get("payment_id") == payment.id]
                 assert events.count("payment.completed") + events.count("payment.failed") == 1
-                refunds = session.scalars(select(Refund).where(Refund.payment_id == payment.id)).all()
-                assert all(refund.state is RefundState.COMPLETED for refund in refunds)
-                assert sum(refund.amount_minor for refund in refunds) == payment.refunded_minor
-                assert events.count("payment.refunded") == len(refunds)
+                made = session.scalars(select(Refund).where(Refund.payment_id == payment.id)).all()
+                assert all(refund.state is RefundState.COMPLETED for refund in made)
+                assert sum(refund.amount_minor for refund in made) == payment.refunded_minor
+                assert events.count("payment.refunded") == len(made)
                 rows = select(func.count()).where(WalletEntry.source_id == payment.id)
                 assert session.scalar(rows) == (2 if payment.completed_at is not None else 0)
                 charge = session.get(SimulatedCharge, payment.id)
@@ -188,6 +206,22 @@ class Shop(RuleBasedStateMachine):
             for order_id in self.orders:
                 kept = sum(p.amount_minor - p.refunded_minor for p in self._kept(order_id))
                 assert kept <= (0 if order_id in self.closed else PRICE)
+
+    def _every_event_has_its_row(self, told: list[Event]) -> None:
+        """And says of it what it says."""
+        with reading() as session:
+            for event in told:
+                if "entry_id" in event.data:
+                    entry = session.get_one(WalletEntry, event.data["entry_id"])
+                    assert abs(entry.amount_minor) == event.data["amount"]["amount_minor"]
+                    continue
+                payment = session.get_one(Payment, event.data["payment_id"])
+                assert payment.user_id == event.subject
+                moved: Payment | Refund = payment
+                if "refund_id" in event.data:
+                    moved = session.get_one(Refund, event.data["refund_id"])
+                    assert moved.payment_id == payment.id
+                assert moved.amount_minor == event.data["amount"]["amount_minor"]
 
     def _kept(self, order_id: str) -> list[Payment]:
         return [p for p in self._mine() if p.reference_id == order_id and p.completed_at is not None]
@@ -209,8 +243,10 @@ class Shop(RuleBasedStateMachine):
         assert getattr(answer, "status_code", 200) < 500 or answer.status_code == 503
 
 
-def test_whatever_happens_in_whatever_order_every_rupee_is_accounted_for(app: Flask) -> None:
-    accidents = Accidents(gateway_of(app))
+def test_whatever_happens_in_whatever_order_every_rupee_is_accounted_for(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accidents = Accidents(gateway_of(app), monkeypatch)
     app.extensions["sricare_settings"] = app.extensions["sricare_settings"].model_copy(
         update={"reference_wait_s": 0.0}
     )
