@@ -96,7 +96,7 @@ class Settings(CommonSettings):
         default=84, ge=1, description="whole months of the audit trail kept in the database"
     )
     agent_reads: int = Field(
-        default=50, ge=1, description="customers that an agent may look up in ten minutes"
+        default=100, ge=1, description="customers that staff may be shown in ten minutes before somebody looks"
     )
 
     @field_validator("trusted_proxies")

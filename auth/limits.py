@@ -36,7 +36,7 @@ class Limit:
     """So many attempts are free; each one from the last free one on makes the next wait, longer each time.
 
     With `first_s` 0 nobody waits but until the count is forgotten: a plain number per period. `forget_s` runs from
-    the last attempt that was let through, or, for a plain number, from the first.
+    the last attempt that was let through, or, for a plain number, from the first. `weight` is what an attempt counts.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Limit:
     forget_s: int
     first_s: int = 0
     longest_s: int = 0
+    weight: int = 1
 
     def delay_s(self, count: int) -> int:
         """How long the next attempt waits after the `count`th."""
@@ -154,7 +155,7 @@ def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
             if alive and alive["blocked_until"] is not None and alive["blocked_until"] > now:
                 wait_s = (alive["blocked_until"] - now).total_seconds()
                 break
-            count += 1
+            count += limit.weight
             forget_at = now + timedelta(seconds=limit.forget_s)
             if alive and not limit.first_s:
                 forget_at = alive["expires_at"]
@@ -196,7 +197,7 @@ class RedisStore:
                 return left_ms / 1000, count
             with self._redis.pipeline(transaction=True) as pipe:
                 pipe.set(name, 0, ex=limit.forget_s, nx=True)
-                pipe.incr(name)
+                pipe.incrby(name, limit.weight)
                 if limit.first_s:
                     pipe.expire(name, limit.forget_s)
                 pipe.pttl(name)

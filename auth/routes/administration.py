@@ -36,10 +36,17 @@ _NEVER = 10**9
 def list_users(query: UserQuery) -> Response:
     with reading() as session:
         page = queries.search_users(session, query.query, _phone(query.query), query)
+    reads = _reads(len(page.items))
     with transaction() as session:
-        data = {"query": query.query, "found": len(page.items)}
-        audit.record_act(session, "admin.users.searched", user_id="", client=staff(), data=data)
+        administration.note_search(session, query.query, staff=staff(), reads=reads)
     return reply_page(page, UserOut)
+
+
+def _reads(now: int) -> administration.Reads:
+    """Count customers that the caller is shown."""
+    limit = Limit("staff-reads", free=_NEVER, forget_s=_READS_FORGOTTEN_S, weight=now)
+    of_late = parts().limiter.admit((limit, identity().user_id))
+    return administration.Reads(of_late, now, parts().settings.agent_reads)
 
 
 def _phone(text: str | None) -> str | None:
@@ -53,13 +60,10 @@ def _phone(text: str | None) -> str | None:
 @operation("One account", returns={200: UserOut}, roles=STAFF, raises=(NotFound,))
 def get_user(user_id: str) -> Response:
     """Each look is kept in the audit trail; very many in a short time raise an alert."""
-    limit = Limit("staff-reads", free=_NEVER, forget_s=_READS_FORGOTTEN_S)
-    reads = parts().limiter.admit((limit, identity().user_id))
+    reads = _reads(1)
     with transaction() as session:
         user = queries.get_user(session, user_id)
-        administration.note_read(
-            session, user, staff=staff(), reads=reads, alert_at=parts().settings.agent_reads
-        )
+        administration.note_read(session, user, staff=staff(), reads=reads)
         return reply(UserOut.of(user))
 
 
@@ -95,9 +99,9 @@ def patch_user(user_id: str, body: UserChangeIn) -> Response:
 def post_act(user_id: str) -> Response:
     """An access token of the customer that names the agent (`act`) and dies with the agent's session. What it causes
     names both in the audit trail; it cannot change how the customer signs in."""
-    who = identity()
+    who, reads = identity(), _reads(1)
     with transaction() as session:
-        user = administration.act_for(session, user_id=user_id, agent=staff())
+        user = administration.act_for(session, user_id=user_id, agent=staff(), reads=reads)
         token = access_token(user.id, user.roles, who.session_id, act=who.user_id)
         return reply(
             ActingOut(access_token=token, expires_in=parts().settings.access_token_s, user=UserOut.of(user))

@@ -1,5 +1,7 @@
 """What staff do: roles, (de)activation, reading customers, acting for one. Every act is audited."""
 
+from dataclasses import dataclass
+
 from sqlalchemy.orm import Session
 
 from auth import events
@@ -60,20 +62,42 @@ def change_user(
     return user
 
 
-def note_read(session: Session, user: User, *, staff: Client, reads: int, alert_at: int) -> None:
-    """Keep that a member of staff looked a customer up; `reads` is their count of late."""
-    if reads == alert_at:
-        assert staff.actor_id is not None
-        raise_alert(session, "mass_reads", user_id=staff.actor_id, client=staff, data={"reads": reads})
+@dataclass(frozen=True)
+class Reads:
+    """How many customers a member of staff has looked up of late: `now` by this request. `alert_at` is very many."""
+
+    of_late: int
+    now: int
+    alert_at: int
+
+    def watch(self, session: Session, staff: Client) -> None:
+        """Have somebody look, once, when they become very many."""
+        if self.of_late - self.now < self.alert_at <= self.of_late:
+            assert staff.actor_id is not None
+            data = {"reads": self.of_late}
+            raise_alert(session, "mass_reads", user_id=staff.actor_id, client=staff, data=data)
+
+
+def note_read(session: Session, user: User, *, staff: Client, reads: Reads) -> None:
+    """Keep that a member of staff looked a customer up."""
+    reads.watch(session, staff)
     record_act(session, "admin.user.read", user_id=user.id, client=staff)
 
 
-def act_for(session: Session, *, user_id: str, agent: Client) -> User:
+def note_search(session: Session, query: str | None, *, staff: Client, reads: Reads) -> None:
+    """Keep that a member of staff searched for customers."""
+    reads.watch(session, staff)
+    data = {"query": query, "found": reads.now}
+    record_act(session, "admin.users.searched", user_id="", client=staff, data=data)
+
+
+def act_for(session: Session, *, user_id: str, agent: Client, reads: Reads) -> User:
     """The customer whom an agent may act for now. Raises NotFound (also for staff), Conflict for a closed account."""
     user = session.get(User, user_id)
     if user is None or set(user.roles) != {Role.CUSTOMER.value}:
         raise NotFound()
     if not user.active:
         raise Conflict("The account is closed")
+    reads.watch(session, agent)
     record_act(session, "admin.acting.started", user_id=user_id, client=agent)
     return user

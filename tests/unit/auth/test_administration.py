@@ -198,6 +198,20 @@ def test_each_look_at_a_customer_is_kept_and_very_many_raise_an_alert(client: Fl
     assert [(alert["pattern"], alert["user_id"]) for alert in alerts] == [("mass_reads", agent.id)]
 
 
+def test_reading_whole_pages_of_customers_or_acting_for_many_counts_as_reading_them(
+    client: FlaskClient, another
+) -> None:
+    app = another(agent_reads=5).test_client()
+    me, agent = register(client), staff(client, "agent")
+    register(client, phone="0773333333")
+    for _ in range(2):
+        assert len(app.get("/api/auth/admin/users", headers=agent.headers).json["items"]) == 3
+    assert told("audit.compliance.alert")["details"] == {"reads": 6}
+    acts = [app.post(f"/api/auth/admin/users/{me.id}/act", headers=agent.headers) for _ in range(2)]
+    assert [answer.status_code for answer in acts] == [200, 200]
+    assert len(emitted("audit.compliance.alert")) == 1, "once, not at every further look"
+
+
 def test_the_first_admin_is_made_by_a_command(app, client: FlaskClient) -> None:
     run = app.test_cli_runner().invoke
     args = ["create-user", "--role", "admin", "--phone", "0779999999", "--name", "Amara"]

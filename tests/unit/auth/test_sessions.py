@@ -1,11 +1,13 @@
 """Registration, sign-in and the life of a session."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 from flask import Flask
 from flask.testing import FlaskClient
 
 from auth.models import User
+from common import clock
 from common.db import reading
 from tests.support.eventually import eventually
 from tests.support.services import emitted
@@ -50,6 +52,26 @@ def test_a_lost_refresh_answer_can_be_fetched_again_by_the_same_client(client: F
     again = client.post("/api/auth/refresh", json={"refresh_token": first})
     assert once.status_code == again.status_code == 200
     assert once.json["refresh_token"] == again.json["refresh_token"] != first
+
+
+def test_a_spent_refresh_token_is_reuse_after_ten_seconds_by_the_same_client_too(client: FlaskClient) -> None:
+    with clock.frozen(datetime.now(UTC)):
+        first = register(client)["refresh_token"]
+        second = client.post("/api/auth/refresh", json={"refresh_token": first}).json["refresh_token"]
+        clock.move(timedelta(seconds=10))
+        lost = client.post("/api/auth/refresh", json={"refresh_token": first})
+        assert lost.json["refresh_token"] == second
+        clock.move(timedelta(seconds=1))
+        late = client.post("/api/auth/refresh", json={"refresh_token": first})
+        assert late.json["code"] == "refresh_token_reused"
+        assert client.post("/api/auth/refresh", json={"refresh_token": second}).status_code == 401
+
+
+def test_a_process_that_starts_later_refuses_what_was_revoked_before(client: FlaskClient, another) -> None:
+    me = register(client)
+    headers = {"Authorization": f"Bearer {me['access_token']}"}
+    assert client.post("/api/auth/logout", headers=headers).status_code == 204
+    assert another().test_client().get("/api/auth/me", headers=headers).status_code == 401
 
 
 def test_a_spent_refresh_token_from_another_client_ends_the_session(client: FlaskClient) -> None:
