@@ -1,5 +1,6 @@
 """Settings of notification."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -9,6 +10,8 @@ from common.settings import Settings as CommonSettings
 from notification.gateway.mime import sender_domain
 from notification.gateway.push import VapidKey
 from notification.gateway.webhooks import sign
+from notification.models import Channel
+from notification.use_cases.storms import Rules
 
 
 class Settings(CommonSettings):
@@ -69,6 +72,16 @@ class Settings(CommonSettings):
     )
     sending_hands: int = Field(default=4, ge=1, le=32, description="messages of a channel sent at once")
 
+    email_per_hour: int = Field(
+        default=20, ge=1, description="e-mails that a customer gets one by one; more come as a digest"
+    )
+    sms_per_hour: int = Field(default=10, ge=1, description="the same for SMS")
+    push_per_hour: int = Field(default=30, ge=1, description="the same for web push, by browser")
+    sms_if_unread_min: int | None = Field(
+        default=None, ge=1, le=1440,
+        description="minutes that an SMS waits for a push to be read, which saves it; none: it does not wait",
+    )  # fmt: skip
+
     @field_validator("email_from")
     @classmethod
     def _has_an_address(cls, value: str) -> str:
@@ -109,6 +122,18 @@ class Settings(CommonSettings):
                 if getattr(self, field) is None:
                     raise ValueError(f"NOTIFICATION_{field.upper()} is not set, and {name} needs it")
         return self
+
+    @property
+    def rules(self) -> Rules:
+        unread = self.sms_if_unread_min
+        return Rules(
+            per_hour={
+                Channel.EMAIL: self.email_per_hour,
+                Channel.SMS: self.sms_per_hour,
+                Channel.PUSH: self.push_per_hour,
+            },
+            sms_if_unread_after=timedelta(minutes=unread) if unread is not None else None,
+        )
 
     @property
     def sms_order(self) -> list[str]:

@@ -1,17 +1,20 @@
 """Events that notification consumes."""
 
+from flask import current_app
 from sqlalchemy.orm import Session
 
 from common.identity.revocations import REVOCATION_HANDLERS, on_user_deactivated
 from common.messaging import Event
+from notification.config import Settings
 from notification.models import Language
 from notification.use_cases.recipients import forget_user, remember_user
+from notification.use_cases.storms import Rules
 from notification.use_cases.telling import notify
 
 
 def on_user_created(session: Session, event: Event) -> None:
     _remember(session, event)
-    notify(session, event)
+    notify(session, event, _rules())
 
 
 def on_user_updated(session: Session, event: Event) -> None:
@@ -24,7 +27,12 @@ def on_deactivated(session: Session, event: Event) -> None:
 
 
 def on_customer_event(session: Session, event: Event) -> None:
-    notify(session, event)
+    notify(session, event, _rules())
+
+
+def _rules() -> Rules:
+    settings: Settings = current_app.extensions["sricare_settings"]
+    return settings.rules
 
 
 def _remember(session: Session, event: Event) -> None:

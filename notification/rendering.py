@@ -19,8 +19,8 @@ from notification.models import Channel, Language
 TEMPLATES = Path(__file__).parent / "templates"
 TITLE_LENGTH = 300
 IN_APP = "in_app"
-GENERAL = frozenset({"broadcast"})
-"""Families of messages that no event's texts are for."""
+GENERAL = frozenset({"broadcast", "digest"})
+"""Families of messages that are of no event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,15 @@ def texts() -> Mapping[str, Mapping[str, Mapping[str, Mapping[str, str]]]]:
 
 
 @cache
-def _general(family: str) -> Mapping[str, Mapping[str, str]]:
-    """Channel → part → source of messages whose words come with them: the same in every language."""
+def _general(family: str) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+    """Language → channel → part → source."""
     return tomllib.loads((TEMPLATES / f"{family}.toml").read_text("utf-8"))
 
 
 def _source(event_type: str, language: Language, channel: str) -> Mapping[str, str]:
     family = event_type.partition(".")[0]
     if family in GENERAL:
-        return _general(family)[channel]
+        return _general(family)[language.value][channel]
     return _changed.get((event_type, language.value, channel)) or texts()[event_type][language.value][channel]
 
 

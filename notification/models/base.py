@@ -59,13 +59,13 @@ _FAMILIES = {
 
 
 def category_of(event_type: str) -> Category:
-    """An event's category; that of a broadcast stands in its type (`broadcast.<category>`)."""
+    """An event's category; that of what is of no event stands in its type (`broadcast.<category>`)."""
     family, _, rest = event_type.partition(".")
     if event_type in _STATUTORY_TYPES:
         return Category.STATUTORY
     if event_type in _SECURITY_TYPES or event_type.endswith(".requested"):
         return Category.SECURITY
-    return Category(rest) if family == "broadcast" else _FAMILIES.get(family, Category.ACCOUNT)
+    return Category(rest) if family in ("broadcast", "digest") else _FAMILIES.get(family, Category.ACCOUNT)
 
 
 SECRETS = frozenset({"code", "lines", "link", "token"})

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common import clock, ids
@@ -70,7 +70,8 @@ class Delivery(Base):
 
     `due_at` is when the next attempt may start; while one runs, when its lease ends (a crash in the middle).
     `data` is what the template needs. `target` is the device or webhook that it goes to, where a user may have several.
-    After `expires_at` (that of a code in it) it is worth nothing to anybody.
+    After `expires_at` (that of a code in it) it is worth nothing to anybody; with `unless_read` it is not sent when its
+    event's notification has been read.
     """
 
     __tablename__ = "deliveries"
@@ -84,6 +85,7 @@ class Delivery(Base):
             sqlite_where=text("state IN ('created', 'sending', 'temporary_failure')"),
         ),
         Index("ix_deliveries_user", "user_id", "id"),
+        Index("ix_deliveries_lately", "user_id", "created_at"),
         Index("ix_deliveries_target", "target", "id", **where("target <> ''")),
         Index("ix_deliveries_state", "state", "id"),
     )
@@ -103,6 +105,7 @@ class Delivery(Base):
     due_at: Mapped[datetime] = mapped_column(default=clock.now)
     expires_at: Mapped[datetime | None]
     retried_at: Mapped[datetime | None]
+    unless_read: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
 

@@ -27,6 +27,7 @@ from notification.models import (
     DeliveryAttempt,
     DeliveryState,
     Device,
+    Notification,
     Preference,
     Recipient,
     Webhook,
@@ -82,16 +83,21 @@ class Result:
 def claim(session: Session, *, channel: Channel, lease: timedelta, limit: int) -> list[Claimed]:
     """Take up to `limit` messages of a channel that are due, oldest first.
 
-    One whose sender died is taken again when its lease is over. What is too old, switched off or has nowhere to go is
-    ended here, and what falls into its reader's quiet hours is put off; so fewer may come than are due.
+    One whose sender died is taken again when its lease is over. What was read in the app meanwhile is dropped; what is
+    too old, switched off or has nowhere to go is ended here, and what falls into its reader's quiet hours is put off;
+    so fewer may come than are due.
     """
     while True:
         rows = session.execute(_due(channel, limit)).all()
         endpoints = _endpoints(session, channel, [row.Delivery.target for row in rows])
+        unneeded = _read_already(session, [row.Delivery for row in rows])
         mine = []
         for delivery, preference in ((row.Delivery, row.Preference) for row in rows):
             if delivery.state is DeliveryState.SENDING:
                 _note_interrupted(session, delivery)
+            if delivery.id in unneeded:
+                session.delete(delivery)
+                continue
             endpoint = endpoints.get(delivery.target)
             ending = _ending(delivery, preference, endpoint)
             if ending is not None:
@@ -123,6 +129,19 @@ def _endpoints(session: Session, channel: Channel, targets: list[str]) -> dict[s
     if kind is None or not targets:
         return {}
     return {row.id: row for row in session.scalars(select(kind).where(kind.id.in_(set(targets))))}
+
+
+def _read_already(session: Session, deliveries: list[Delivery]) -> set[str]:
+    """Those that their readers need no more."""
+    waited = [each for each in deliveries if each.unless_read and not each.attempts]
+    if not waited:
+        return set()
+    read = select(Notification.event_id, Notification.user_id).where(
+        Notification.event_id.in_([each.event_id for each in waited]),
+        Notification.read_at.is_not(None) | Notification.deleted_at.is_not(None),
+    )
+    known = {(row.event_id, row.user_id) for row in session.execute(read)}
+    return {each.id for each in waited if (each.event_id, each.user_id) in known}
 
 
 def _ending(

@@ -1,17 +1,18 @@
 """Whom to tell what through which channels."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import JSON, BindParameter, bindparam, literal, null, select, type_coerce, union_all
 from sqlalchemy.orm import Session
 
-from common import ids
+from common import clock, ids
 from common.db import wake
 from common.messaging import Event, NotYet
 from notification import rendering
 from notification.models import (
+    MANDATORY,
     SECRETS,
     Channel,
     Delivery,
@@ -23,6 +24,8 @@ from notification.models import (
     Webhook,
     category_of,
 )
+from notification.use_cases import storms
+from notification.use_cases.storms import Rules
 
 SHOWN = frozenset(
     {
@@ -80,7 +83,7 @@ _NOTHING: frozenset[str] = frozenset()
 _TOLD_BY_PAYMENT = frozenset({"top_up", "payment", "refund"})
 
 
-def notify(session: Session, event: Event) -> None:
+def notify(session: Session, event: Event, rules: Rules) -> None:
     """Tell the customer of an event: once per channel, whatever is redelivered.
 
     The in-app notification is readable when this commits; what leaves the house goes out after it. Raises NotYet while
@@ -100,8 +103,10 @@ def notify(session: Session, event: Event) -> None:
     category = category_of(event.type)
     language = preference.language or recipient.language
     context = {**event.data, "name": recipient.name}
-    if rendering.IN_APP in channels and preference.allows(category, rendering.IN_APP):
+    words = None
+    if rendering.IN_APP in channels:
         words = rendering.render(event.type, language, rendering.IN_APP, context)
+    if words is not None and preference.allows(category, rendering.IN_APP):
         session.add(
             Notification(
                 id=ids.new_id(),
@@ -114,9 +119,25 @@ def notify(session: Session, event: Event) -> None:
                 data=shown(event.data),
             )
         )
-    for channel, target, address in _ways(session, recipient, channels, event):
-        if preference.allows(category, channel):
-            _add_delivery(session, event, recipient, language, channel, target, address, context)
+    ways = [way for way in _ways(session, recipient, channels, event) if preference.allows(category, way[0])]
+    spared = words is not None and category not in MANDATORY
+    overdone = storms.overdone(session, recipient.user_id, rules) if spared and ways else ()
+    pushed = spared and any(channel is Channel.PUSH for channel, *_ in ways)
+    for channel, target, address in ways:
+        if words is not None and (channel, target) in overdone:
+            storms.put_into_digest(
+                session,
+                recipient=recipient,
+                category=category,
+                language=language,
+                channel=channel,
+                target=target,
+                address=address,
+                title=words.title,
+            )
+            continue
+        waits = rules.sms_if_unread_after if pushed and channel is Channel.SMS else None
+        _add_delivery(session, event, recipient, language, channel, target, address, context, waits)
 
 
 def shown(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,7 +228,9 @@ def _add_delivery(
     target: str,
     address: str,
     context: dict[str, Any],
+    waits: timedelta | None,
 ) -> None:
+    """`waits`: for its reader to read the notification in the app."""
     expires_at = event.data.get("expires_at") if SECRETS & event.data.keys() else None
     session.add(
         Delivery(
@@ -222,6 +245,8 @@ def _add_delivery(
             data=context,
             correlation_id=event.correlation_id,
             expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
+            due_at=clock.now() + (waits or timedelta()),
+            unless_read=waits is not None,
         )
     )
     wake(session, sending_job(channel))
