@@ -24,12 +24,14 @@ from billing.handlers import HANDLERS
 from billing.models import (
     Account,
     AccountStatus,
+    BilledFee,
     CreditNote,
     Invoice,
     InvoiceState,
     LedgerAccount,
     LedgerEntry,
     LedgerTransaction,
+    Subscription,
     UsageRecord,
     UsageTotal,
 )
@@ -243,6 +245,28 @@ class Books(RuleBasedStateMachine):
             totals = session.scalars(select(UsageTotal)).all()
         assert {record.record_id for record in records} == {record["record_id"] for record in self.records}
         assert sum(r.amount_minor for r in records) == sum(t.amount_minor for t in totals)
+
+    @invariant()
+    def what_counts_as_billed_stands_on_invoices(self) -> None:
+        """Of runs, that are not void; less what their credit notes gave back, each rounded by a cent or two."""
+        with reading() as session:
+            owners = {one.id: one.account_id for one in session.scalars(select(Subscription))}
+            fees = session.scalars(select(BilledFee)).all()
+            totals = session.scalars(select(UsageTotal)).all()
+            invoices = {one.id: one for one in session.scalars(select(Invoice))}
+            notes = session.scalars(select(CreditNote).where(CreditNote.created_by.is_(None))).all()
+        left, rounded = Counter[str](), Counter[str]()
+        for invoice in invoices.values():
+            if invoice.run_id is not None and invoice.state is not InvoiceState.VOID:
+                left[invoice.account_id] += invoice.subtotal_minor
+        for note in notes:
+            left[invoices[note.invoice_id].account_id] -= note.net_minor
+            rounded[invoices[note.invoice_id].account_id] += 2
+        for fee in fees:
+            left[owners[fee.subscription_id]] -= fee.billed_minor
+        for total in totals:
+            left[total.account_id] -= total.billed_minor
+        assert all(amount >= -rounded[account_id] for account_id, amount in left.items())
 
     @invariant()
     def nobody_is_barred_without_notice(self) -> None:
