@@ -100,13 +100,13 @@ class Limiter:
         self._redis = RedisStore(settings.redis_url) if settings.redis_url else None
         self._redis_again_at = 0.0
 
-    def admit(self, *claims: Claim) -> int:
-        """Count an attempt. Raises TooManyAttempts. Returns the count of the last claim."""
+    def admit(self, *claims: Claim) -> list[int]:
+        """Count an attempt. Raises TooManyAttempts. Returns the count under each claim."""
         keyed = [(limit, _key(limit, subject)) for limit, subject in claims]
-        wait_s, count = self._in_redis(lambda store: store.take(keyed)) or _take(keyed)
+        wait_s, counts = self._in_redis(lambda store: store.take(keyed)) or _take(keyed)
         if wait_s > 0:
             raise TooManyAttempts(retry_after=math.ceil(wait_s))
-        return count
+        return counts
 
     def settle(self, *, clear: Sequence[Claim] = (), give_back: Sequence[Claim] = ()) -> None:
         """After a success: forget all attempts under some claims; others get the last one back."""
@@ -138,10 +138,10 @@ def _key(limit: Limit, subject: str) -> str:
 
 
 @rerun_lost_race
-def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
+def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, list[int]]:
     """Count an attempt under each key in turn, up to the first that refuses, in a transaction of its own. Returns the
-    seconds to wait (0: let through) and the count under the last key."""
-    now, wait_s, count = clock.now(), 0.0, 0
+    seconds to wait (0: let through) and the count under each key."""
+    now, wait_s, counts = clock.now(), 0.0, list[int]()
     fresh: list[dict[str, Any]] = []
     old: list[dict[str, Any]] = []
     with transaction() as session:
@@ -156,6 +156,7 @@ def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
                 wait_s = (alive["blocked_until"] - now).total_seconds()
                 break
             count += limit.weight
+            counts.append(count)
             forget_at = now + timedelta(seconds=limit.forget_s)
             if alive and not limit.first_s:
                 forget_at = alive["expires_at"]
@@ -169,7 +170,7 @@ def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
             connection.execute(_INSERT, fresh)
         if old:
             connection.execute(_UPDATE, old)
-    return wait_s, count
+    return wait_s, counts
 
 
 def prune() -> bool:
@@ -187,14 +188,14 @@ class RedisStore:
     def __init__(self, url: str) -> None:
         self._redis = redis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)
 
-    def take(self, claims: Sequence[tuple[Limit, str]]) -> tuple[float, int]:
+    def take(self, claims: Sequence[tuple[Limit, str]]) -> tuple[float, list[int]]:
         """As `_take`."""
-        count = 0
+        counts: list[int] = []
         for limit, key in claims:
             name, blocked = f"auth:{key}", f"auth:{key}:blocked"
             left_ms = int(self._redis.pttl(blocked))
             if left_ms > 0:
-                return left_ms / 1000, count
+                return left_ms / 1000, counts
             with self._redis.pipeline(transaction=True) as pipe:
                 pipe.set(name, 0, ex=limit.forget_s, nx=True)
                 pipe.incrby(name, limit.weight)
@@ -202,14 +203,15 @@ class RedisStore:
                     pipe.expire(name, limit.forget_s)
                 pipe.pttl(name)
                 answers = pipe.execute()
-            count, life_ms = answers[1], answers[-1]
+            count, life_ms = int(answers[1]), answers[-1]
+            counts.append(count)
             delay_s = limit.delay_s(count)
             if not delay_s:
                 continue
             delay_ms = delay_s * 1000 if limit.first_s else life_ms
             if not self._redis.set(blocked, 1, px=max(1, delay_ms), nx=True):
-                return max(1.0, int(self._redis.pttl(blocked)) / 1000), count
-        return 0.0, count
+                return max(1.0, int(self._redis.pttl(blocked)) / 1000), counts
+        return 0.0, counts
 
     def settle(self, settlement: Settlement) -> bool:
         """True, or an error of Redis."""

@@ -64,7 +64,7 @@ def post_login(body: LoginIn) -> Response:
     """Answer and time are the same whether or not there is such an account."""
     who, limiter = client(), parts().limiter
     failures, attempts = ip_failures(who), tries("login", body.identifier)
-    count = limiter.admit(per_minute(who), failures, attempts)
+    _, of_address, of_account = limiter.admit(per_minute(who), failures, attempts)
     answer = None
     while answer is None:  # again, when the account was changed while its password was being verified
         with snapshot() as connection:
@@ -76,7 +76,7 @@ def post_login(body: LoginIn) -> Response:
             limiter.settle(give_back=[failures, attempts])
             raise
         if account is None or not right:
-            _fail(account, body.identifier, who, count)
+            _fail(account, body.identifier, who, of_address, of_account)
             raise InvalidCredentials()
         settlement = limiter.settlement(clear=[attempts], give_back=[failures])
         answer = _let_in(account, body.password, who, settlement)
@@ -106,15 +106,20 @@ def _let_in(account: Row[Any], password: str, who: Client, settlement: Settlemen
         return reply(answer)
 
 
-def _fail(account: Row[Any] | None, identifier: str, who: Client, count: int) -> None:
-    """Keep it; when one address fails at the most accounts that it may, have somebody look."""
-    settings, until = parts().settings, locked_until(count)
+def _fail(account: Row[Any] | None, identifier: str, who: Client, of_address: int, of_account: int) -> None:
+    """Keep it; when one account, or one address at whichever accounts, has failed as often as it may, have somebody
+    look."""
+    settings, until = parts().settings, locked_until(of_account)
+    shown = f"…{identifier[-3:]}"
     with transaction() as session:
         if until is not None:
-            data = {"identifier": f"…{identifier[-3:]}", "failures": settings.login_free_attempts}
             user_id = account.id if account is not None else ""
+            data = {"identifier": shown, "failures": of_account}
             raise_alert(session, "many_failed_logins", user_id=user_id, client=who, data=data)
-        sessions.note_failed_login(session, account, identifier=identifier, client=who, locked_until=until)
+        if of_address == settings.per_ip("ip_free_failures"):
+            data = {"address": who.ip, "failures": of_address}
+            raise_alert(session, "many_failed_logins", user_id="", client=who, data=data)
+        sessions.note_failed_login(session, account, identifier=shown, client=who, locked_until=until)
 
 
 def _ask_for_second_factor(session: Session, user_id: str) -> MfaRequiredOut:

@@ -80,10 +80,11 @@ def note_failed_login(
     client: Client,
     locked_until: datetime | None,
 ) -> None:
-    """Keep a failed sign-in, whether or not there is such an account, and tell the owner of a lockout."""
+    """Keep a failed sign-in, whether or not there is such an account, and tell the owner of a lockout. `identifier` is
+    what of the number or address may be kept."""
     if account is not None and account.active and locked_until is not None:
         session.add(events.user_locked_out(account.id, locked_until, client.ip))
-    data = {"identifier": f"…{identifier[-3:]}", "locked": locked_until is not None}
+    data = {"identifier": identifier, "locked": locked_until is not None}
     record_act(session, "login.failed", user_id=account.id if account else "", client=client, data=data)
 
 

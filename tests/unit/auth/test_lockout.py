@@ -104,6 +104,9 @@ def test_one_address_that_fails_at_many_accounts_waits(client: FlaskClient, anot
     app = another(ip_free_failures=6)
     attacker = [login(app.test_client(), "not it", f"07700000{n:02}", "203.0.113.9") for n in range(10)]
     assert [answer.status_code for answer in attacker] == [401] * 6 + [429] * 4
+    (alert,) = emitted("audit.compliance.alert")
+    assert alert.data["pattern"] == "many_failed_logins"
+    assert alert.data["details"] == {"address": "203.0.113.9", "failures": 6}
     register(client)
     assert login(app.test_client(), ip="203.0.113.10").status_code == 200
 
