@@ -96,7 +96,9 @@ class Settings(CommonSettings):
         default=84, ge=1, description="whole months of the audit trail kept in the database"
     )
     agent_reads: int = Field(
-        default=100, ge=1, description="customers that staff may be shown in ten minutes before somebody looks"
+        default=100,
+        ge=1,
+        description="customers that staff may be shown in ten minutes before somebody looks",
     )
 
     @field_validator("trusted_proxies")
