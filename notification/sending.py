@@ -21,7 +21,7 @@ from notification.gateway import (
     ProviderAway,
     TemporaryFailure,
 )
-from notification.models import AttemptOutcome, Channel
+from notification.models import SECRETS, AttemptOutcome, Channel, Delivery
 from notification.use_cases.sending import Claimed, Result, Try, claim, settle
 
 log = logging.getLogger(__name__)
@@ -173,13 +173,14 @@ class Sender:
         try:
             reference = provider.send(message)
         except DeliveryFailed as error:
-            log.warning("message not sent: %s", error, extra={"delivery_id": claimed.delivery.id})
+            words = _without_secrets(str(error), claimed.delivery)
+            log.warning("message not sent: %s", words, extra={"delivery_id": claimed.delivery.id})
             away = isinstance(error, ProviderAway)
             if away or (self._per_target and isinstance(error, TemporaryFailure)):
                 circuit.failed()
             else:
                 circuit.worked()
-            return Try(provider.name, started, _outcome(error), error.reason, str(error), away=away)
+            return Try(provider.name, started, _outcome(error), error.reason, words, away=away)
         except Exception as error:  # whatever a provider's answer does to us, the others go on
             log.exception("message not sent", extra={"delivery_id": claimed.delivery.id})
             outcome = AttemptOutcome.TEMPORARY_FAILURE
@@ -192,6 +193,13 @@ class Sender:
         if key not in self._circuits and len(self._circuits) >= _CIRCUITS_KEPT:
             self._circuits.clear()
         return self._circuits.setdefault(key, Circuit())
+
+
+def _without_secrets(text: str, delivery: Delivery) -> str:
+    """A provider may answer with the message that it refuses."""
+    for name in SECRETS & delivery.data.keys():
+        text = text.replace(str(delivery.data[name]), "***")
+    return text
 
 
 def _next(waiting: Iterator[Claimed], lock: threading.Lock) -> Claimed | None:

@@ -1,13 +1,24 @@
 """Codes: to the number or address that they were asked for, by one channel, and nowhere else."""
 
+import logging
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from common import clock
 from common.db import reading
-from notification.models import Channel, Delivery, Notification
-from tests.support.notifications import a_customer, tell
+from common.db.tables import Outbox
+from notification.gateway import PermanentFailure, TemporaryFailure
+from notification.messages import make_email, make_sms
+from notification.models import Channel, Delivery, DeliveryAttempt, DeliveryState, Notification
+from notification.sending import Sender
+from tests.support.notifications import FakeProvider, a_customer, tell
+from tests.support.services import bearer
 
 
 def deliveries(event_type: str) -> list[Delivery]:
@@ -44,3 +55,56 @@ def test_notices_go_by_every_channel(client: FlaskClient, event_type: str) -> No
     assert {delivery.channel for delivery in deliveries(event_type)} == {Channel.EMAIL, Channel.SMS}
     with reading() as session:
         assert event_type in session.scalars(select(Notification.event_type)).all()
+
+
+CODE = "042042"
+MORNING = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
+ECHO = f"422 cannot send: your code is {CODE}"
+
+
+def seen_by_staff(client: FlaskClient, user_id: str) -> str:
+    """Everything that the views of messages show of a user's."""
+    staff = bearer(None, "admin")
+    found = client.get(f"/api/notifications/admin/deliveries?user_id={user_id}", headers=staff)
+    details = [
+        client.get(f"/api/notifications/admin/deliveries/{each['id']}", headers=staff).text
+        for each in found.json["items"]
+    ]
+    inbox = client.get("/api/notifications", headers=bearer(user_id))
+    assert len(details) == 2, "the welcome and the code"
+    return "".join([found.text, inbox.text, *details])
+
+
+@pytest.mark.parametrize("channel", ["sms", "email"])
+@pytest.mark.parametrize("ending", ["sent", "refused", "expired"])
+def test_a_code_is_in_its_message_alone(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, channel: str, ending: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    provider = FakeProvider("fake")
+    make: Any = make_sms if channel == "sms" else partial(make_email, public_url="https://care.example")
+    sender = Sender(Channel(channel), make, lambda: [provider])
+    with clock.frozen(MORNING):
+        user_id = a_customer()
+        sender.run()
+        provider.taken.clear()
+        tell("user.password.reset.requested", user_id, channel=channel, code=CODE)
+        assert CODE not in seen_by_staff(client, user_id)
+        provider.fails = TemporaryFailure("refused", ECHO) if ending != "sent" else None
+        sender.run()
+        assert CODE not in seen_by_staff(client, user_id)
+    provider.fails = PermanentFailure("refused", ECHO) if ending == "refused" else None
+    with clock.frozen(MORNING + timedelta(days=60 if ending == "expired" else 1)):
+        sender.run()
+        assert CODE not in seen_by_staff(client, user_id)
+    assert [CODE in str(message) for message in provider.taken] == [True] * (ending == "sent")
+    with reading() as session:
+        code = "user.password.reset.requested"
+        (delivery,) = session.scalars(select(Delivery).where(Delivery.event_type == code))
+        states = {"sent": DeliveryState.SENT}
+        assert delivery.state is states.get(ending, DeliveryState.PERMANENT_FAILURE)
+        kept = [delivery.data, *session.scalars(select(Outbox.body))]
+        kept += session.scalars(select(DeliveryAttempt.reason)).all()
+    assert CODE not in str(kept), "nothing of it is kept when it can never be sent again"
+    assert CODE not in caplog.text
+    assert CODE not in "".join(str(vars(record)) for record in caplog.records)
