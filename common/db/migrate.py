@@ -18,11 +18,19 @@ def upgrade() -> None:
 
 
 def at_head() -> bool:
-    """Whether the database's schema is the one that this code was written for."""
+    """Whether the database's schema is the one that this code was written for, or a newer release's: both run side by
+    side during an upgrade, and the former one alone after a rollback."""
     migrations = current_app.extensions["migrate"]
     script = ScriptDirectory(migrations.directory)
     with db.engine.connect() as connection:
-        return set(MigrationContext.configure(connection).get_current_heads()) == set(script.get_heads())
+        current = set(MigrationContext.configure(connection).get_current_heads())
+    return current == set(script.get_heads()) or _newer(current, script)
+
+
+def _newer(current: set[str], script: ScriptDirectory) -> bool:
+    """Whether the database is at a revision that this code does not know yet. Migrations only add, so all that it needs
+    is there, and there is nothing for it to migrate."""
+    return bool(current - {known.revision for known in script.walk_revisions()})
 
 
 def run_migrations(metadata: MetaData) -> None:
@@ -41,4 +49,5 @@ def run_migrations(metadata: MetaData) -> None:
                 connection.execute(text("SET LOCAL statement_timeout = 0"))
                 connection.execute(text("SET LOCAL lock_timeout = '60s'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrations'))"))
-            context.run_migrations()
+            if not _newer(set(context.get_context().get_current_heads()), context.script):
+                context.run_migrations()

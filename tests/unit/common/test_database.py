@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError, SAWarning
 
 from common import clock, ids
-from common.db import at_head, db, reading, rerun_lost_race, transaction, wake
+from common.db import at_head, db, reading, rerun_lost_race, transaction, upgrade, wake
 from common.db.engine import WRITE
 from common.db.leader import Leadership
 from common.db.tables import Heartbeat, Inbox, Outbox
@@ -130,6 +130,24 @@ def test_migrations_are_at_head_and_match_the_models(app: Flask) -> None:
         context = MigrationContext.configure(connection, opts={"target_metadata": None})
         differences = compare_metadata(context, _merged(Base.metadata, PlatformBase.metadata))
     assert differences == []
+
+
+def test_the_release_before_goes_on_with_the_schema_of_a_newer_one(app: Flask) -> None:
+    _claim_revision("9999")
+    assert at_head()
+    upgrade()  # a rollback runs the former release's migration
+    with reading() as session:
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+def test_a_schema_of_an_older_release_is_not_enough(app: Flask) -> None:
+    _claim_revision("0001")
+    assert not at_head()
+
+
+def _claim_revision(revision: str) -> None:
+    with transaction() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = :new"), {"new": revision})
 
 
 def _merged(*sources):
