@@ -75,7 +75,18 @@ class Settings(CommonSettings):
         le=1,
         description="share of calls to simulated elements that fail for now, half of them after they took effect",
     )
-    simulated_seed: int = Field(default=0, description="seed of the simulated failures")
+    simulated_late_ms: int = Field(
+        default=0, ge=0, le=60_000, description="how late the answers of those come that took effect"
+    )
+    simulated_outage_s: float = Field(
+        default=0.0, ge=0, description="for how long a simulated element is away, each at a time of its own"
+    )
+    simulated_outage_every_s: float = Field(
+        default=3600.0, gt=0, description="every so many seconds a simulated element is away for that long"
+    )
+    simulated_seed: int = Field(
+        default=0, description="seed of the simulated latencies, failures and outages"
+    )
     simulated_refuses: str = Field(
         default="AQ,withdrawn",
         max_length=1000,

@@ -83,7 +83,11 @@ def carry_out(command_id: str, elements: NetworkElements, rules: CallRules, quar
 
 class CommandRunner:
     """Hands the due commands of one element to a few threads, at the element's pace. Each element has its own, so that
-    a slow one does not hold up the others' commands."""
+    a slow one does not hold up the others' commands.
+
+    As many commands as there are threads wait in line for them (looking for due ones costs nearly as much as carrying
+    one out); what waits in line may be claimed by another worker.
+    """
 
     def __init__(
         self,
@@ -123,25 +127,25 @@ class CommandRunner:
         with self._lock:
             self._closed = True
         self._freed.set()
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
 
     def _start(self) -> float | None:
         """Seconds until it is worth looking again; None when nothing is due and no call is under way."""
         with self._lock:
             if self._closed:
                 return None
-            free = self._threads - len(self._busy)
-            if free <= 0:
+            room = 2 * self._threads - len(self._busy)
+            if room < self._threads:
                 return LONGEST_WAIT_S
             with reading() as session:
                 due, calls, pace = queries.due_commands(
-                    session, self._element, self._rules, self._threads + len(self._busy)
+                    session, self._element, self._rules, room + len(self._busy)
                 )
             idle = [command_id for command_id in due if command_id not in self._busy]
             if idle and pace:
                 return min(pace.total_seconds(), LONGEST_WAIT_S)
             unclaimed = len(due) - len(idle)
-            for command_id in idle[: max(0, min(free, calls - unclaimed))]:
+            for command_id in idle[: max(0, min(room, calls - unclaimed))]:
                 self._busy.add(command_id)
                 self._pool.submit(self._work, command_id)
             return LOOK_AGAIN_S if self._busy else None
@@ -157,7 +161,8 @@ class CommandRunner:
         finally:
             with self._lock:
                 self._busy.discard(command_id)
-            self._freed.set()
+                if len(self._busy) <= self._threads:
+                    self._freed.set()
 
 
 def give_up_orders(after: timedelta, lease: timedelta, quarantine: timedelta) -> bool:

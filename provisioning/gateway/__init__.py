@@ -7,11 +7,12 @@ simply made again.
 from provisioning.config import Settings
 from provisioning.gateway.element import Answer, Call, Found, NetworkElements, Sight, Verdict
 from provisioning.gateway.http import HttpElements
-from provisioning.gateway.simulated import SimulatedElements
+from provisioning.gateway.simulated import Faults, SimulatedElements
 
 __all__ = [
     "Answer",
     "Call",
+    "Faults",
     "Found",
     "HttpElements",
     "NetworkElements",
@@ -29,8 +30,13 @@ def connect_elements(settings: Settings) -> NetworkElements:
             settings.element_urls, token=settings.element_token, timeout_s=settings.element_timeout_s
         )
     return SimulatedElements(
-        latency_s=settings.simulated_latency_ms / 1000,
-        failure_rate=settings.simulated_failure_rate,
-        seed=settings.simulated_seed,
-        refuses=frozenset(name.strip() for name in settings.simulated_refuses.split(",") if name.strip()),
+        Faults(
+            refuses=frozenset(name.strip() for name in settings.simulated_refuses.split(",") if name.strip()),
+            latency_s=settings.simulated_latency_ms / 1000,
+            failure_rate=settings.simulated_failure_rate,
+            late_s=settings.simulated_late_ms / 1000,
+            outage_s=settings.simulated_outage_s,
+            outage_every_s=settings.simulated_outage_every_s,
+            seed=settings.simulated_seed,
+        )
     )

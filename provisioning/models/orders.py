@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, WriteOnlyMapped, mapped_column, relationship
 
 from common import clock, ids
 from common.db import Id, enum_column
@@ -86,7 +86,7 @@ class Order(Base):
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
 
-    history: Mapped[list["OrderChange"]] = relationship(order_by="OrderChange.id", back_populates="order")
+    history: WriteOnlyMapped["OrderChange"] = relationship(order_by="OrderChange.id", back_populates="order")
 
     @property
     def total(self) -> Money:
@@ -145,7 +145,7 @@ class Order(Base):
 
     def note(self, reason: str, *, actor_id: str | None = None) -> None:
         """Keep in the history that something happened, in the state that the order is in."""
-        self.history.append(
+        self.history.add(
             OrderChange(state=self.state, reason=reason[:200], actor_id=actor_id, at=clock.now())
         )
 

@@ -4,6 +4,7 @@ from provisioning.queries.sales import (
     get_offering,
     get_order,
     get_service,
+    history_of,
     list_offerings,
     list_orders,
     list_services,
@@ -32,8 +33,8 @@ from provisioning.queries.work import (
 
 __all__ = [
     "due_commands", "get_any_offering", "get_delivery", "get_offering", "get_order", "get_service", "get_tone",
-    "list_acts", "list_all_offerings", "list_all_orders", "list_commands", "list_deliveries", "list_elements",
-    "list_numbers", "list_offerings", "list_orders", "list_services", "list_stock", "list_tones", "list_wishes",
-    "next_delivery", "overdue_commands", "services_near_their_end", "services_past_validity", "services_to_audit",
-    "unpaid_orders",
+    "history_of", "list_acts", "list_all_offerings", "list_all_orders", "list_commands", "list_deliveries",
+    "list_elements", "list_numbers", "list_offerings", "list_orders", "list_services", "list_stock", "list_tones",
+    "list_wishes", "next_delivery", "overdue_commands", "services_near_their_end", "services_past_validity",
+    "services_to_audit", "unpaid_orders",
 ]  # fmt: skip

@@ -1,13 +1,23 @@
 """What customers read. The hot lists are Core selects of columns, made once, serialised without models."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from common.db import Page, PageQuery, fetch_page
 from common.errors import NotFound
-from provisioning.models import Category, Offering, OfferingState, Order, OrderState, Service, ServiceState
+from provisioning.models import (
+    Category,
+    Offering,
+    OfferingState,
+    Order,
+    OrderChange,
+    OrderState,
+    Service,
+    ServiceState,
+)
 
 _OFFERING: tuple[Any, ...] = (
     Offering.id, Offering.code, Offering.name, Offering.description, Offering.category, Offering.price_minor,
@@ -49,11 +59,17 @@ def list_orders(
 
 
 def get_order(session: Session, order_id: str, user_id: str) -> Order:
-    """A customer's order with its history. Raises NotFound."""
-    order = session.get(Order, order_id, options=[selectinload(Order.history)])
+    """A customer's order. Raises NotFound."""
+    order = session.get(Order, order_id)
     if order is None or order.user_id != user_id:
         raise NotFound()
     return order
+
+
+def history_of(session: Session, order: Order) -> Sequence[OrderChange]:
+    """What became of an order, oldest first; with what this session has noted."""
+    session.flush()
+    return session.scalars(order.history.select()).all()
 
 
 def list_services(

@@ -102,7 +102,7 @@ def post_order(body: OrderIn) -> Response:
                 characteristics=dict(body.characteristics),
                 starts_at=body.starts_at,
             )
-            return reply(OrderDetailOut.of(order), 201)
+            return reply(OrderDetailOut.told(order, queries.history_of(session, order)), 201)
 
     return place()
 
@@ -118,7 +118,8 @@ def list_orders(query: OrdersQuery) -> Response:
 @operation("An order with its history", returns={200: OrderDetailOut}, roles=("customer",))
 def get_order(order_id: str) -> Response:
     with reading() as session:
-        return reply(OrderDetailOut.of(queries.get_order(session, order_id, identity().user_id)))
+        order = queries.get_order(session, order_id, identity().user_id)
+        return reply(OrderDetailOut.told(order, queries.history_of(session, order)))
 
 
 @routes.post("/orders/<id:order_id>/cancel")
@@ -130,9 +131,8 @@ def get_order(order_id: str) -> Response:
 )
 def post_order_cancel(order_id: str) -> Response:
     with transaction() as session:
-        return reply(
-            OrderDetailOut.of(orders.cancel_order(session, order_id=order_id, user_id=identity().user_id))
-        )
+        order = orders.cancel_order(session, order_id=order_id, user_id=identity().user_id)
+        return reply(OrderDetailOut.told(order, queries.history_of(session, order)))
 
 
 @routes.get("/services")

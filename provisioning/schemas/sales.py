@@ -1,5 +1,6 @@
 """The catalogue, orders and services."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -255,8 +256,8 @@ class OrderDetailOut(OrderOut):
     history: list[OrderChangeOut]
 
     @classmethod
-    def of(cls, order: Order) -> Self:
-        return cls(**order_fields(order), history=[OrderChangeOut.of(change) for change in order.history])
+    def told(cls, order: Order, history: Sequence[OrderChange]) -> Self:
+        return cls(**order_fields(order), history=[OrderChangeOut.of(change) for change in history])
 
 
 class UsedAllowance(BaseModel):

@@ -10,7 +10,7 @@ from common import clock, ids
 from common.db import reading
 from common.messaging import Event
 from provisioning import queries
-from provisioning.gateway import Answer, Call, NetworkElements, Sight, SimulatedElements
+from provisioning.gateway import Answer, Call, Faults, NetworkElements, Sight, SimulatedElements
 from provisioning.handlers import HANDLERS
 from provisioning.jobs import carry_out
 from provisioning.models import CallRules, Element
@@ -29,7 +29,7 @@ class Network(NetworkElements):
         self.before: list[Callable[[], None]] = []
         self.after: list[Callable[[], None]] = []
         self.answers: list[Answer] = []
-        self._elements = SimulatedElements(refuses=frozenset({"withdrawn", "AQ"}))
+        self._elements = SimulatedElements(Faults(refuses=frozenset({"withdrawn", "AQ"})))
 
     def execute(self, call: Call) -> Answer:
         self.calls.append(call)

@@ -71,21 +71,19 @@ def test_an_offering_is_drafted_sold_changed_and_retired(
     assert acts[0]["ip"] == "127.0.0.1"
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
+def test_offerings_that_make_no_sense_are_refused(client: FlaskClient, admin: dict[str, str]) -> None:
+    for wrong in (
         {"price_minor": -1},
         {"code": "Data 2"},
         {"element": "pgw"},
+        {"element": None},
         {"requires": ["x y"]},
         {"surprise": 1},
         {"characteristics": [{"name": "tone", "label": "Tone", "type": "choice"}]},
-    ],
-)
-def test_offerings_that_make_no_sense_are_refused(
-    client: FlaskClient, admin: dict[str, str], wrong: dict[str, Any]
-) -> None:
-    assert client.post(f"{ADMIN}/offerings", json=PACK | wrong, headers=admin).status_code == 422
+        {"characteristics": [{"name": "number", "label": "Number", "type": "msisdn", "changeable": True}]},
+    ):
+        refused = client.post(f"{ADMIN}/offerings", json=PACK | wrong, headers=admin)
+        assert refused.status_code == 422, wrong
 
 
 def test_a_code_is_given_once_and_a_draft_can_be_discarded(

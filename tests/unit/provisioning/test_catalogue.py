@@ -61,13 +61,11 @@ def test_drafts_and_retired_offerings_are_not_shown(client: FlaskClient, state: 
     assert client.get(f"/api/provisioning/offerings/{offering_id}").status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("query", "status"),
-    [("category=cars", 422), ("limit=0", 422), ("limit=101", 422), ("cursor=x", 422), ("colour=red", 422),
-     ("category=data&category=sms", 422), ("category=%FF", 422)],
-)  # fmt: skip
-def test_bad_queries_are_refused(client: FlaskClient, query: str, status: int) -> None:
-    assert client.get(f"/api/provisioning/offerings?{query}").status_code == status
+def test_bad_queries_are_refused(client: FlaskClient) -> None:
+    for query in (
+        "category=cars", "limit=0", "limit=101", "cursor=x", "colour=red", "category=data&category=sms", "category=%FF",
+    ):  # fmt: skip
+        assert client.get(f"/api/provisioning/offerings?{query}").status_code == 422, query
 
 
 def _ids(client: FlaskClient) -> list[str]:

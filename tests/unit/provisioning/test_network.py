@@ -12,7 +12,7 @@ from sqlalchemy import event, func, select
 from common import clock, ids
 from common.db import db, reading
 from provisioning import queries
-from provisioning.gateway import Answer, SimulatedElements, Verdict
+from provisioning.gateway import Answer, Faults, SimulatedElements, Verdict
 from provisioning.handlers import HANDLERS
 from provisioning.jobs import CommandRunner, carry_out, end_validities
 from provisioning.models import CommandAttempt, Element, SimulatedAnswer
@@ -184,8 +184,21 @@ def test_a_driver_that_raises_is_tried_again(shopper: Shopper, network: Network)
     eventually(lambda: network.carry_out_all() and shopper.order_now(order)["state"] == "completed", within=3)
 
 
+def test_simulated_outages_are_repeatable_and_each_element_has_its_own() -> None:
+    minutes = [NOON + timedelta(minutes=minute) for minute in range(60)]
+
+    def outages(seed: int) -> dict[Element, list[datetime]]:
+        faults = Faults(outage_s=600, outage_every_s=3600, seed=seed)
+        return {kind: [at for at in minutes if faults.away(kind, at)] for kind in Element}
+
+    assert outages(7) == outages(7) != outages(8)
+    assert {len(away) for away in outages(7).values()} == {10}
+    assert outages(7)[Element.CHARGING] != outages(7)[Element.SUBSCRIBER_REGISTER]
+    assert not any(Faults().away(Element.CHARGING, at) for at in minutes)
+
+
 def test_every_order_is_activated_once_under_random_faults(shopper: Shopper, network: Network) -> None:
-    elements = SimulatedElements(failure_rate=0.6, seed=7, refuses=frozenset())
+    elements = SimulatedElements(Faults(failure_rate=0.6, outage_s=300, outage_every_s=900, seed=7))
     with clock.frozen(NOON):
         shopper.headers = bearer(shopper.user_id)
         for _ in range(10):
