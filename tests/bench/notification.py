@@ -46,7 +46,7 @@ def run() -> list[Figure]:
 
 def _rates(folder: Path) -> list[Figure]:
     found = []
-    with _sinks(folder) as (smtp, web):
+    with sinks(folder) as (smtp, web):
         for channel, environment in (
             (
                 Channel.EMAIL,
@@ -76,7 +76,7 @@ def _rate(folder: Path, url: str, channel: Channel, environment: dict[str, str])
         user_id = a_customer()
         with transaction() as session:
             session.execute(update(Delivery).values(state=DeliveryState.SENT))
-        with _worker(app, environment), _worker(app, environment):
+        with sending_worker(app, environment), sending_worker(app, environment):
             _queue(user_id, channel, 50)
             eventually(lambda: _open() == 0, within=60, every=0.05)
             _queue(user_id, channel, MESSAGES)
@@ -109,7 +109,7 @@ def _open() -> int:
 
 
 @contextmanager
-def _worker(app: Flask, environment: dict[str, str]) -> Iterator[None]:
+def sending_worker(app: Flask, environment: dict[str, str]) -> Iterator[None]:
     """A process that does nothing but send."""
     url = app.extensions["sricare_settings"].database_url
     values = {
@@ -127,9 +127,9 @@ def _worker(app: Flask, environment: dict[str, str]) -> Iterator[None]:
 
 
 def send() -> None:
-    """The worker's sending jobs, polling a little faster than they would without being rung."""
+    """The worker's jobs that send and broadcast, polling a little faster than they would without being rung."""
     from notification.app import create_app
-    from notification.worker import senders
+    from notification.worker import BROADCASTS_EVERY_S, go_on_with_broadcasts, senders
 
     app = create_app()
 
@@ -139,13 +139,20 @@ def send() -> None:
                 if not sender.run():  # type: ignore[attr-defined]
                     time.sleep(0.05)
 
+    def broadcast() -> None:
+        with app.app_context():
+            while True:
+                if not go_on_with_broadcasts():
+                    time.sleep(BROADCASTS_EVERY_S)
+
+    threading.Thread(target=broadcast, daemon=True).start()
     for sender in senders(app.extensions["sricare_settings"]):
         threading.Thread(target=work, args=(sender,), daemon=True).start()
     threading.Event().wait()
 
 
 @contextmanager
-def _sinks(folder: Path) -> Iterator[tuple[int, int]]:
+def sinks(folder: Path) -> Iterator[tuple[int, int]]:
     command = [sys.executable, "-m", "tests.bench.notification", "sinks"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
