@@ -26,6 +26,10 @@ def home(tmp_path: Path) -> Path:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("CREATE TABLE entries (amount_minor INTEGER NOT NULL)")
             database.execute("INSERT INTO entries VALUES (1), (-1)")
+            database.execute("CREATE TABLE outbox (id INTEGER, published_at DATETIME)")
+            database.execute(
+                "INSERT INTO outbox VALUES (1, datetime('now', '-2 hours')), (2, datetime('now', '-1 minute'))"
+            )
     return home
 
 
@@ -59,6 +63,14 @@ def test_what_was_committed_before_the_backup_comes_back_and_nothing_else(
     with closing(_open(home, "billing")) as database:
         assert database.execute("SELECT count(*), sum(amount_minor) FROM entries").fetchone() == (4, 0)
     assert (home / "keys" / "1.pem").read_text() == "a key"
+
+
+def test_what_the_broker_may_have_lost_is_published_again(home: Path, script: Script, tmp_path: Path) -> None:
+    backup = script("backup", str(tmp_path / "backups")).stdout.strip()
+    assert script("restore", backup).returncode == 0
+    for service in SERVICES:
+        with closing(_open(home, service)) as database:
+            assert database.execute("SELECT id FROM outbox WHERE published_at IS NULL").fetchall() == [(2,)]
 
 
 def test_a_damaged_backup_is_refused_before_anything_is_touched(
