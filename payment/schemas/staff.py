@@ -61,12 +61,15 @@ class CaseOut(BaseModel):
         )
 
 
+Day = Annotated[date, Field(ge=date(2000, 1, 1), lt=date(2100, 1, 1))]
+
+
 class ReconciliationQuery(BaseModel):
     model_config = PageQuery.model_config
 
     gateway: str = Field(min_length=1, max_length=30)
-    from_on: date = Field(description="first day of the settlement, as the operator counts days")
-    to_on: date = Field(description="last day")
+    from_on: Day = Field(description="first day of the settlement, as the operator counts days")
+    to_on: Day = Field(description="last day")
 
     @model_validator(mode="after")
     def _forwards(self) -> Self:

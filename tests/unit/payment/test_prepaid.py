@@ -37,6 +37,12 @@ def customer(phone: str = "+94771234567") -> str:
     return user_id
 
 
+def go(user_id: str) -> None:
+    """The customer leaves; tokens made from now on would still be valid."""
+    at = clock.now() - timedelta(minutes=1)
+    deliver(HANDLERS, an_event("user.deactivated", user_id, {"user_id": user_id, "reason": "left"}, time=at))
+
+
 def send(client: FlaskClient, user_id: str, phone: str, amount: int, key: str | None = None) -> TestResponse:
     return client.post(
         "/api/payment/wallet/transfers",
@@ -165,6 +171,36 @@ def test_a_wallet_below_its_bound_is_recharged_once(client: FlaskClient) -> None
     assert_books_hold()
 
 
+def test_recharging_that_is_set_up_below_its_bound_begins_at_once(client: FlaskClient) -> None:
+    me = customer()
+    top_up(client, me, 5_000)
+    recharging(client, me)
+    advance_payments()
+    assert balance(client, me) == 45_000
+
+
+def test_who_has_gone_is_not_recharged(client: FlaskClient) -> None:
+    me = customer()
+    top_up(client, me, 30_000)
+    recharging(client, me)
+    go(me)
+    spend(client, me, 25_000)
+    advance_payments()
+    assert balance(client, me) == 5_000
+
+
+def test_new_settings_give_a_declined_card_three_tries_again(client: FlaskClient) -> None:
+    me = customer()
+    top_up(client, me, 10_000)
+    for _ in range(2):
+        recharging(client, me, DECLINED)
+        for _ in range(2):
+            spend(client, me, 1_000)
+            advance_payments()
+    shown = client.get("/api/payment/wallet/settings", headers=bearer(me)).json
+    assert shown["auto_recharge"] is not None
+
+
 def test_a_card_that_is_declined_thrice_ends_the_recharging(client: FlaskClient) -> None:
     me = customer()
     top_up(client, me, 10_000)
@@ -213,14 +249,17 @@ def test_each_currency_has_a_wallet_of_its_own(client: FlaskClient) -> None:
     ]
     answer = pay(client, me, new_order(me, 700), method=WALLET, amount_minor=700)
     assert answer.json["code"] == "insufficient_balance"
+    import_batch(client, ["1234567890123456"], amount=dollars)
+    assert redeem(client, me, "1234567890123456").json["amount"] == dollars
+    shown = client.get("/api/payment/wallet?currency=USD", headers=bearer(me)).json
+    assert shown == {"balance": {"amount_minor": 1_400, "currency": "USD"}}
+    assert balance(client, me) == 0
+    assert_books_hold()
 
 
 def test_a_top_up_that_cannot_be_credited_goes_back_by_itself(client: FlaskClient) -> None:
     me = customer()
-    gone = an_event(
-        "user.deactivated", me, {"user_id": me, "reason": "left"}, time=clock.now() - timedelta(minutes=1)
-    )
-    deliver(HANDLERS, gone)
+    go(me)
     answer = pay(client, me, None, kind="top_up", amount_minor=9_000)
     assert (answer.status_code, answer.json["state"]) == (201, "refunding")
     make_refunds()

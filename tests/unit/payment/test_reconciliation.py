@@ -201,6 +201,8 @@ def test_a_file_that_cannot_be_read_counts_for_nothing(client: FlaskClient, body
 def test_only_admins_reconcile_and_only_known_gateways(client: FlaskClient) -> None:
     assert upload(client, b"", gateway="paypal").status_code == 422
     assert upload(client, b"", to_on="2020-01-01").status_code == 422
+    assert upload(client, b"", from_on="0001-01-01").status_code == 422
+    assert upload(client, b"", to_on="9999-12-31").status_code == 422
     answer = client.post(PATH, data=b"x", headers=bearer(ME) | {"Content-Type": "text/csv"})
     assert answer.status_code == 403
     answer = client.post(PATH, data=b"x", headers=STAFF | {"Content-Type": "text/plain"})

@@ -128,8 +128,8 @@ def test_entries_come_in_pages_newest_first(client: FlaskClient) -> None:
 
 def test_a_customer_is_told_once_when_the_balance_falls_below_the_bound(client: FlaskClient) -> None:
     top_up(client, ME, 30_000)
-    for _ in range(3):
-        pay(client, ME, new_order(ME, 9_000), method=WALLET, amount_minor=9_000)
+    for amount in (9_000, 9_000, 9_000, 1_000):
+        pay(client, ME, new_order(ME, amount), method=WALLET, amount_minor=amount)
     (told,) = emitted("wallet.low_balance")
     assert violation(told.type, told.data) is None
     assert (told.data["balance"], told.data["amount"]) == (lkr(3_000), lkr(9_000))
