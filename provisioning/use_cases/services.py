@@ -12,6 +12,7 @@ from provisioning.errors import ServiceNotLive, ServiceNotRenewable
 from provisioning.models import Action, Offering, OfferingState, Order, OrderState, Service
 from provisioning.use_cases.characteristics import check_characteristics, specs_of
 from provisioning.use_cases.commands import tell_element
+from provisioning.use_cases.eligibility import hold_customer
 from provisioning.use_cases.orders import (
     copy_offering,
     fulfil_order,
@@ -67,6 +68,7 @@ def near_end(session: Session, *, service_id: str, days: int, within: timedelta)
     longer than that altogether nobody is warned: its customer knows. Safe to repeat.
     """
     renewal = _lock_renewal(session, service_id)
+    hold_customer(session, session.scalars(select(Service.user_id).where(Service.id == service_id)).one())
     service = session.get_one(Service, service_id, with_for_update=True)
     if not service.ends_within(within) or (service.warned_days is not None and service.warned_days <= days):
         return

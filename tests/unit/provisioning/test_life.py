@@ -93,6 +93,17 @@ def test_a_recurring_service_is_prolonged_by_the_order_that_its_customer_pays(
     assert shopper.order_now(renewal)["state"] == "completed"
 
 
+def test_a_free_recurring_service_is_prolonged_without_a_word(shopper: Shopper, network: Network) -> None:
+    with transaction() as session:
+        session.query(Offering).filter_by(code="data-50gb").one().price_minor = 0
+    with clock.frozen(NOON):
+        service = bought(shopper, network, "data-50gb")
+        later(shopper, 27 * DAY)
+        network.carry_out_all()
+        assert now(shopper, service)["expires_at"] == "2027-01-20T12:00:00Z"
+    assert emitted("service.expiring") == []
+
+
 def test_a_renewal_that_nobody_pays_ends_with_its_service(shopper: Shopper, network: Network) -> None:
     with clock.frozen(NOON):
         service = bought(shopper, network, "data-50gb")
