@@ -243,36 +243,30 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("changes", BAD, ids=str)
-def test_bad_fields_are_refused_by_name_and_nothing_is_written(
-    client: FlaskClient, changes: dict[str, Any]
-) -> None:
-    answer = client.post(
-        "/api/auth/register", data=json.dumps(NIMALI | changes), content_type="application/json"
-    )
-    assert answer.status_code in (400, 422), answer.text
-    assert answer.content_type == "application/problem+json"
-    if answer.status_code == 422:
-        assert answer.json["errors"][0]["field"] == next(iter(changes))
+def test_bad_fields_are_refused_by_name_and_nothing_is_written(client: FlaskClient) -> None:
+    for changes in BAD:
+        body = json.dumps(NIMALI | changes)
+        answer = client.post("/api/auth/register", data=body, content_type="application/json")
+        assert answer.status_code in (400, 422), (changes, answer.text)
+        assert answer.content_type == "application/problem+json"
+        if answer.status_code == 422:
+            assert answer.json["errors"][0]["field"] == next(iter(changes))
     assert not emitted("user.created")
 
 
-@pytest.mark.parametrize(
-    "name", ["නිමාලි පෙරේරා", "நிமாலி", "نيمالي", "Nimali 🌺", "O'Brien-Śmith", "\u202eilamiN"]
-)
-def test_names_of_all_scripts_are_kept_as_they_are(client: FlaskClient, name: str) -> None:
-    me = register(client, name=name)
-    assert client.get("/api/auth/me", headers=me.headers).json["name"] == name
-    assert told("user.created")["name"] == name
+def test_names_of_all_scripts_are_kept_as_they_are(client: FlaskClient) -> None:
+    names = ["නිමාලි පෙරේරා", "நிமாலி", "نيمالي", "Nimali 🌺", "O'Brien-Śmith", "\u202eilamiN"]
+    for number, name in enumerate(names):
+        me = register(client, phone=f"07710000{number:02}", name=name)
+        assert client.get("/api/auth/me", headers=me.headers).json["name"] == name
+        assert told("user.created")["name"] == name
 
 
-@pytest.mark.parametrize(
-    "number",
-    ["0771234567", "771234567", "+94771234567", "0094771234567", "077-123-4567", "+94 (77) 123 4567"],
-)
-def test_every_usual_form_of_a_number_is_the_same_account(client: FlaskClient, number: str) -> None:
+def test_every_usual_form_of_a_number_is_the_same_account(client: FlaskClient) -> None:
     register(client)
-    assert login(client, phone=number).json["user"]["phone"] == "+94771234567"
+    forms = ["0771234567", "771234567", "+94771234567", "0094771234567", "077-123-4567", "+94 (77) 123 4567"]
+    for number in forms:
+        assert login(client, phone=number).json["user"]["phone"] == "+94771234567", number
 
 
 def test_a_foreign_number_is_a_number(client: FlaskClient) -> None:
@@ -286,14 +280,12 @@ def test_a_foreign_number_is_a_number(client: FlaskClient) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "path", ["login", "login/mfa", "refresh", "password/forgot", "password/reset", "register"]
-)
-def test_what_is_no_json_object_is_refused(client: FlaskClient, path: str) -> None:
-    for data in (b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"phone":' * 2000, b"{}"):
-        answer = client.post(f"/api/auth/{path}", data=data, content_type="application/json")
-        assert answer.status_code in (400, 422), (data[:20], answer.text)
-    assert client.post(f"/api/auth/{path}", data=b"a=1", content_type="text/plain").status_code == 415
+def test_what_is_no_json_object_is_refused(client: FlaskClient) -> None:
+    for path in ("login", "login/mfa", "refresh", "password/forgot", "password/reset", "register"):
+        for data in (b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"phone":' * 2000, b"{}"):
+            answer = client.post(f"/api/auth/{path}", data=data, content_type="application/json")
+            assert answer.status_code in (400, 422), (path, data[:20], answer.text)
+        assert client.post(f"/api/auth/{path}", data=b"a=1", content_type="text/plain").status_code == 415
 
 
 def test_a_code_replayed_ten_times_at_once_resets_once(client: FlaskClient, app: Flask) -> None:

@@ -20,18 +20,23 @@ from tests.support.services import emitted
 NEW = "another good password"
 
 
-@pytest.mark.parametrize(
-    "password",
-    ["password123", "PassWord123", "aaaaaaaaaaaa", "0771234567", "+94771234567", "077-123 4567",
-     "Nimali Perera", "nimaliperera", "nimali@example.lk", "nimali.p"],
-)  # fmt: skip
-def test_common_passwords_and_ones_own_name_number_and_address_are_refused(
-    client: FlaskClient, password: str
-) -> None:
-    email = "nimali.p@example.lk" if password == "nimali.p" else "nimali@example.lk"
-    answer = client.post("/api/auth/register", json=NIMALI | {"email": email, "password": password})
-    assert (answer.status_code, answer.json["code"]) == (422, "weak_password")
-    assert answer.json["errors"][0]["field"] == "password"
+OWN = [
+    "0771234567",
+    "+94771234567",
+    "077-123 4567",
+    "Nimali Perera",
+    "nimaliperera",
+    "nimali.p@example.lk",
+    "nimali.p",
+]
+
+
+def test_common_passwords_and_ones_own_name_number_and_address_are_refused(client: FlaskClient) -> None:
+    for password in ("password123", "PassWord123", "aaaaaaaaaaaa", *OWN):
+        body = NIMALI | {"email": "nimali.p@example.lk", "password": password}
+        answer = client.post("/api/auth/register", json=body)
+        assert (answer.status_code, answer.json["code"]) == (422, "weak_password"), password
+        assert answer.json["errors"][0]["field"] == "password"
     assert not emitted("user.created")
 
 
