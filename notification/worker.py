@@ -1,5 +1,6 @@
 """The worker of notification: relays its events, tells customers of those of others, sends what leaves the house."""
 
+import time
 from functools import partial
 
 from flask import Flask
@@ -20,6 +21,7 @@ from notification.use_cases.texts import newest_texts
 EVERY_S = 5.0
 TEXTS_EVERY_S = 2.0
 BROADCASTS_EVERY_S = 0.5
+RESPITE_S = 0.01
 
 
 def senders(settings: Settings) -> list[Sender]:
@@ -71,8 +73,14 @@ def take_early_receipts() -> bool:
 
 
 def go_on_with_broadcasts() -> bool:
+    """After a batch the others have the database for as long: of SQLite's writers the one that comes again at once
+    would always be first."""
+    began = time.monotonic()
     with transaction() as session:
-        return continue_broadcasts(session)
+        more = continue_broadcasts(session)
+    if more:
+        time.sleep(max(RESPITE_S, time.monotonic() - began))
+    return more
 
 
 def main() -> None:

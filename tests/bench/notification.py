@@ -25,6 +25,7 @@ from common import clock, ids
 from common.db import db, reading, transaction, upgrade
 from common.messaging import new_event
 from common.messaging.handling import handle_batch
+from common.messaging.jobs import Job, JobRunner
 from notification.handlers import HANDLERS
 from notification.models import Channel, Delivery, DeliveryState, Language, Notification
 from tests.bench.figures import Figure, percentile
@@ -132,22 +133,12 @@ def send() -> None:
     from notification.worker import BROADCASTS_EVERY_S, go_on_with_broadcasts, senders
 
     app = create_app()
-
-    def work(sender: object) -> None:
-        with app.app_context():
-            while True:
-                if not sender.run():  # type: ignore[attr-defined]
-                    time.sleep(0.05)
-
-    def broadcast() -> None:
-        with app.app_context():
-            while True:
-                if not go_on_with_broadcasts():
-                    time.sleep(BROADCASTS_EVERY_S)
-
-    threading.Thread(target=broadcast, daemon=True).start()
-    for sender in senders(app.extensions["sricare_settings"]):
-        threading.Thread(target=work, args=(sender,), daemon=True).start()
+    stop, leads = threading.Event(), threading.Event()
+    leads.set()
+    jobs = [Job("broadcasts", BROADCASTS_EVERY_S, go_on_with_broadcasts)]
+    jobs += [Job("send", 0.05, sender.run) for sender in senders(app.extensions["sricare_settings"])]
+    for job in jobs:
+        threading.Thread(target=JobRunner(app, job, leads, stop).run, daemon=True).start()
     threading.Event().wait()
 
 
