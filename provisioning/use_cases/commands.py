@@ -332,7 +332,10 @@ def _settle_deactivation(session: Session, held: _Held, done: bool, quarantine: 
     elif held.service.state is not ServiceState.TERMINATED:
         held.service.terminate()
         rest_stock(session, held.service, quarantine)
-        session.add(events.service_deactivated(held.service, held.command.reason))
+        if (
+            held.service.activated_at is not None
+        ):  # of the part of a bundle that never came to be nobody was told
+            session.add(events.service_deactivated(held.service, held.command.reason))
 
 
 def _settle_reconciliation(session: Session, held: _Held, done: bool) -> None:

@@ -149,6 +149,26 @@ def test_a_bar_that_comes_between_the_parts_suspends_them_once_they_are_on(
         assert set(states(buyer).values()) == {"suspended"}
 
 
+def test_an_account_closed_between_the_parts_leaves_nothing_on_and_tells_of_no_part_that_never_was(
+    buyer: Shopper, network: Network
+) -> None:
+    with clock.frozen(NOON):
+        buyer.headers = bearer(buyer.user_id)
+        order = buyer.buy("traveller", ring_tone="baila-beat")
+        tell(network, Element.CHARGING)
+        closed = {"user_id": buyer.user_id, "reason": "deactivated_by_admin"}
+        deliver(HANDLERS, an_event("user.deactivated", buyer.user_id, closed, time=clock.now()))
+        network.carry_out_all()
+        clock.move(timedelta(seconds=1))
+        network.carry_out_all()
+        buyer.headers = bearer(buyer.user_id)
+        assert set(states(buyer).values()) == {"terminated"}
+        assert buyer.order_now(order)["state"] in ("completed", "failed")
+    on = [event.data["service_id"] for event in emitted("service.activated")]
+    off = [event.data["service_id"] for event in emitted("service.deactivated")]
+    assert sorted(on) == sorted(off)
+
+
 def test_a_bundle_is_cancelled_and_refused_as_a_whole(buyer: Shopper, network: Network) -> None:
     order = buyer.buy("traveller", ring_tone="baila-beat")
     again = buyer.order("traveller", ring_tone="baila-beat")
