@@ -7,7 +7,7 @@ and a flood delays nobody but its sender.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ from chat.queries import conversations as queries
 from chat.schemas.conversations import ConversationOut
 from chat.sockets.client_events import HANDLERS
 from chat.sockets.connections import Connection
+from chat.sockets.doorstep import PATH, with_doorstep
 from chat.sockets.together import Together
 from chat.use_cases import care
 from common import context, ids, tracing
@@ -42,18 +43,21 @@ from common.errors import (
 from common.identity import InvalidToken
 from common.identity.keys import KeysUnavailable
 from common.identity.requests import guard
-from common.web.frame import SECURITY_HEADERS
 from common.web.problems import from_database, from_validation
 
 log = logging.getLogger(__name__)
 
-PATH = "/api/chat/socket.io"
 LARGEST_FRAME = 1_310_720
 """A frame of up to 1.25 MiB is read, and refused politely when too long; a larger one ends its connection."""
 WATCH_EVERY_S = 1.0
 AGENTS_SEEN_EVERY_S = 15.0
 FLOOD_ENDS_CONNECTION = 1000
 """A connection with so many events refused for their number is ended: it is no client of ours."""
+
+PAUSE_OF_FLOODS_S = 0.002
+"""Who floods waits for each refusal, and the others have their turn meanwhile: a socket that always has something to
+read would otherwise never give the loop away."""
+HANG_UP_AFTER_S = 1.0
 
 EVENTS = Counter("chat_socket_events_total", "Socket.IO events handled", ["event", "outcome"])
 
@@ -87,7 +91,7 @@ class Sockets:
         self.server: Any = self.socketio.server  # type: ignore[attr-defined]
         app.extensions["chat_sockets"] = self
         app.extensions["chat_together"] = Together(settings)
-        app.wsgi_app = _with_security_headers(app.wsgi_app)  # type: ignore[method-assign]
+        app.wsgi_app = with_doorstep(app, app.wsgi_app)  # type: ignore[method-assign]
         # Not Flask-SocketIO's `on_event`: it makes a request context for every event, an eighth of what one costs.
         self.server.on("connect", self._connect, NAMESPACE)
         self.server.on("disconnect", self._disconnect, NAMESPACE)
@@ -228,6 +232,7 @@ class Sockets:
         connection.refused += 1
         if connection.refused == FLOOD_ENDS_CONNECTION:
             self.socketio.start_background_task(self._end, sid)
+        time.sleep(PAUSE_OF_FLOODS_S)
         raise TooManyRequests("Too many events at once, wait a moment")
 
     def _admit(self, sid: str) -> Connection:
@@ -247,8 +252,16 @@ class Sockets:
     def _end(self, sid: str, after: float = 0.0) -> None:
         if after:
             time.sleep(after)
+        line = self.server.manager.eio_sid_from_sid(sid, NAMESPACE)
         self.server.disconnect(sid, namespace=NAMESPACE, ignore_queue=True)
         self._connections.pop(sid, None)  # also one that went away while it was being let in
+        self.socketio.start_background_task(self._hang_up, line)
+
+    def _hang_up(self, line: str) -> None:
+        """A client that stays on the line after it was dismissed could go on sending."""
+        time.sleep(HANG_UP_AFTER_S)
+        if line in self.server.eio.sockets:
+            self.server.eio.sockets[line].close(wait=False, abort=True)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -286,21 +299,6 @@ def _origins(settings: Settings) -> list[str] | None:
     """None: pages of the same origin only (clients that are no browsers send none)."""
     further = [origin.strip() for origin in settings.allowed_origins.split(",") if origin.strip()]
     return [settings.public_url.rstrip("/"), *further] if further else None
-
-
-def _with_security_headers(inner: Callable[..., Any]) -> Callable[..., Any]:
-    """Socket.IO answers in front of the application's frame, which would log every poll."""
-
-    def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if not environ.get("PATH_INFO", "").startswith(PATH):
-            return inner(environ, start_response)
-
-        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-            return start_response(status, [*headers, *SECURITY_HEADERS], *exc_info)
-
-        return inner(environ, start)
-
-    return wsgi
 
 
 def _chunks(items: list[str], size: int) -> Iterator[list[str]]:

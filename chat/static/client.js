@@ -1,6 +1,10 @@
 // The customer's page: one conversation at a time, the newest that is open.
-import { $, Line, Session, Thread, element, showMessages, wireComposer, wireSignIn } from "./care.js";
+import { $, element, showMessages, wireComposer } from "./care.js";
+import { Line } from "./line.js";
+import { showOffer } from "./offers.js";
+import { Refused, Session, wireSignIn } from "./session.js";
 import { say, speak } from "./texts.js";
+import { Thread } from "./thread.js";
 
 const API = "/api/chat/conversations";
 const session = new Session("client");
@@ -15,15 +19,19 @@ function show() {
   const conversation = thread.conversation;
   const closed = conversation && conversation.state === "closed";
   $("state").textContent = conversation ? describe(conversation) : "";
-  showMessages($("messages"), thread, say);
+  $("greeting").hidden = thread.messages.size > 0 || thread.outbox.length > 0;
+  showMessages($("messages"), thread, say, below);
   const writer = conversation && conversation.agent ? conversation.agent.name || say("agent") : say("agent");
   $("typing").textContent = thread.typers.size ? `${writer} ${say("typing")}` : "";
   $("rating").hidden = !closed;
-  $("compose").hidden = $("end").hidden = Boolean(closed);
+  $("compose").hidden = Boolean(closed);
+  $("end").hidden = Boolean(closed) || !conversation;
   $("quick").hidden = !conversation || conversation.state !== "bot";
   if (closed) showRating(conversation);
   thread.markRead();
 }
+
+const below = (message) => showOffer(session, message, say);
 
 function describe(conversation) {
   if (conversation.state === "assigned") return `${say("state_assigned")} ${conversation.agent.name || say("agent")}`;
@@ -37,10 +45,13 @@ function describe(conversation) {
 }
 
 function showRating(conversation) {
+  $("comment").hidden = Boolean(conversation.rating);
   if (conversation.rating) return $("stars").replaceChildren(element("p", { text: say("thanks") }));
   const rate = (score) => async () => {
-    thread.update(await session.api(`${API}/${thread.id}/rating`, "POST", { score }));
-    show();
+    const comment = $("comment").value.trim();
+    await attempt(async () => {
+      thread.update(await session.api(`${API}/${thread.id}/rating`, "POST", comment ? { score, comment } : { score }));
+    });
   };
   $("stars").replaceChildren(...[1, 2, 3, 4, 5].map((n) =>
     element("button", { type: "button", text: "★".repeat(n), "aria-label": say("stars", { n }), onclick: rate(n) })));
@@ -51,26 +62,38 @@ function showQuick() {
     element("button", { type: "button", class: "chip", text: say(name), onclick: () => thread && thread.say(say(name)) })));
 }
 
+// A refusal is shown and changes nothing.
+async function attempt(work) {
+  $("error").textContent = "";
+  try {
+    await work();
+  } catch (error) {
+    $("error").textContent = error instanceof Refused ? error.message : say("no_connection");
+  }
+}
+
+// The newest conversation: one that is open, or to be read again the last that was closed, or a new one.
 async function open(anew = false) {
   const { items } = await session.api(`${API}?limit=5`);
   const last = items.find((item) => item.state !== "closed") || (anew ? null : items[0]);
-  const conversation = last || (await session.api(API, "POST", {}));
+  thread.begin(last || (await session.api(API, "POST", {})));
+}
+
+function startThread() {
   if (thread) thread.close();
   $("messages").replaceChildren();
-  thread = new Thread(line, conversation.id, show);
-  thread.conversation = conversation;
+  thread = new Thread(line, show);
   show();
 }
 
 async function enter() {
-  show();
   line = new Line(session);
   line.onState = (connected) => ($("offline").hidden = connected);
+  startThread();
+  $("body").focus();
   while (session.tokens) {
     try {
-      await open();
-      $("body").focus();
-      return;
+      return await open();
     } catch {
       $("offline").hidden = false;
       await new Promise((wake) => setTimeout(wake, 1500));
@@ -87,8 +110,13 @@ $("sign-out").addEventListener("click", async () => {
   await session.api("/api/auth/logout", "POST").catch(() => {});
   session.end();
 });
-$("end").addEventListener("click", async () => thread && thread.update(await session.api(`${API}/${thread.id}/close`, "POST")));
-$("anew").addEventListener("click", () => open(true));
+$("end").addEventListener("click", () => attempt(async () => thread.update(await session.api(`${API}/${thread.id}/close`, "POST"))));
+$("anew").addEventListener("click", () => attempt(async () => { startThread(); await open(true); }));
+$("copy").addEventListener("click", () => attempt(async () => {
+  if (!session.user.email) throw new Refused(409, { detail: say("no_email") });
+  await session.api(`${API}/${thread.id}/transcript`, "POST");
+  $("copied").textContent = say("copied", { email: session.user.email });
+}));
 document.addEventListener("visibilitychange", () => thread && thread.markRead());
 wireComposer($("compose"), $("body"), () => thread);
 wireSignIn(session, say, enter);

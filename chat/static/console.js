@@ -1,6 +1,9 @@
 // The agent's page: the queue, several conversations, and everything about the one in front.
-import { $, Line, Refused, Session, Thread, element, rupees, showMessages, wireComposer, wireSignIn } from "./care.js";
+import { $, element, rupees, showMessages, wireComposer } from "./care.js";
+import { Line } from "./line.js";
+import { Refused, Session, wireSignIn } from "./session.js";
 import { say, speak } from "./texts.js";
+import { Thread } from "./thread.js";
 
 const API = "/api/chat";
 const session = new Session("console");
@@ -9,6 +12,8 @@ let line = null;
 let front = null;
 let queue = [];
 let mine = [];
+let others = [];
+let agents = [];
 let reloading = null;
 
 const current = () => threads.get(front) || null;
@@ -21,6 +26,9 @@ function show() {
   $("queue-length").textContent = queue.length;
   fillList($("queue"), queue);
   fillList($("mine"), mine);
+  fillList($("others"), others);
+  $("longest").textContent = queue.length ? say("longest_wait", { n: minutesSince(queue[0].queued_at) }) : "";
+  $("agents").replaceChildren(...agents.map(describeAgent));
   const thread = current();
   $("desk").classList.toggle("in-front", Boolean(thread));
   $("choose").hidden = Boolean(thread);
@@ -36,6 +44,23 @@ function show() {
   thread.markRead();
 }
 
+const minutesSince = (instant) => Math.max(0, Math.round((Date.now() - new Date(instant)) / 60_000));
+
+function describeAgent(agent) {
+  const state = agent.available ? say("takes") : say("away");
+  const team = agent.team ? ` · ${agent.team}` : "";
+  return element("li", { class: agent.available ? "" : "none" },
+    element("b", { text: agent.name || agent.id.slice(0, 8) }), ` ${agent.load}/${agent.capacity} · ${state}${team}`);
+}
+
+// Since when the customer waits for an answer, by the messages that are here.
+function unanswered(thread) {
+  const said = thread ? thread.list.filter((message) => message.sender.role !== "system") : [];
+  let since = null;
+  for (let n = said.length - 1; n >= 0 && said[n].sender.role === "customer"; n -= 1) since = said[n].created_at;
+  return since;
+}
+
 const name = (conversation) => conversation.customer.name || say("customer");
 
 function fillList(list, items) {
@@ -43,10 +68,12 @@ function fillList(list, items) {
   list.replaceChildren(...items.map((item) => {
     const thread = threads.get(item.id);
     const unread = thread ? thread.have - (thread.reads.get(session.user.id) || 0) : 0;
-    const label = `${name(item)}${item.subject ? ` – ${item.subject}` : ""}`;
+    const who = item.agent && item.agent.id !== session.user.id ? ` · ${item.agent.name || say("agent")}` : "";
+    const label = `${name(item)}${item.subject ? ` – ${item.subject}` : ""}${who}`;
     const button = element("button", { type: "button", "aria-current": item.id === front ? "true" : null, text: label, onclick: () => bring(item.id) });
     if (unread > 0 && item.id !== front) button.append(element("span", { class: "count", text: unread }));
-    if (item.waiting_since) button.append(element("span", { class: "waits", text: "●" }));
+    const since = item.state === "queued" ? item.queued_at : unanswered(thread) || (!thread && item.waiting_since);
+    if (since) button.append(element("span", { class: "waits", text: say("waits", { n: minutesSince(since) }) }));
     return element("li", {}, button);
   }));
 }
@@ -66,17 +93,19 @@ async function reload() {
     session.api(`${API}/agent/queue`), session.api(`${API}/conversations?state=assigned&limit=100`)]);
   queue = waiting.items;
   mine = assigned.items.filter((item) => item.agent.id === session.user.id);
+  others = assigned.items.filter((item) => item.agent.id !== session.user.id);
+  agents = waiting.agents;
   mine.forEach((item) => threads.has(item.id) || follow(item));
   const me = waiting.agents.find((agent) => agent.id === session.user.id);
   if (me) {
     $("available").checked = me.available;
     if (document.activeElement !== $("capacity")) $("capacity").value = me.capacity;
   }
-  const others = waiting.agents.filter((agent) => agent.available && agent.id !== session.user.id);
+  const colleagues = agents.filter((agent) => agent.available && agent.id !== session.user.id);
   const chosen = $("to").value;
   $("to").replaceChildren(element("option", { value: "", text: "–" }),
-    ...others.map((agent) => element("option", { value: agent.id, text: `${agent.name || agent.id} (${agent.load}/${agent.capacity})` })));
-  $("to").value = others.some((agent) => agent.id === chosen) ? chosen : "";
+    ...colleagues.map((agent) => element("option", { value: agent.id, text: `${agent.name || agent.id} (${agent.load}/${agent.capacity})` })));
+  $("to").value = colleagues.some((agent) => agent.id === chosen) ? chosen : "";
   show();
 }
 
@@ -89,14 +118,15 @@ function reloadSoon() {
 }
 
 function follow(conversation) {
-  const thread = new Thread(line, conversation.id, show);
-  thread.conversation = conversation;
+  const thread = new Thread(line, show);
   threads.set(conversation.id, thread);
+  thread.begin(conversation);
 }
 
 async function bring(id) {
   front = id;
-  if (!threads.has(id)) follow([...queue, ...mine].find((item) => item.id === id));
+  $("copy").textContent = say("copy_customer");
+  if (!threads.has(id)) follow([...queue, ...mine, ...others].find((item) => item.id === id));
   $("messages").replaceChildren();
   show();
   $("body").focus();
@@ -117,13 +147,16 @@ async function about() {
   $("canned").replaceChildren(...canned.items.map((text) =>
     element("button", { type: "button", class: "chip", title: text.body, text: text.shortcut, onclick: () => { $("body").value = text.body; $("body").focus(); } })));
   $("tickets").replaceChildren(...tickets.items.map((ticket) => {
-    const row = element("li", { text: `${ticket.number} · ${ticket.state} · ${ticket.subject} ` });
-    if (ticket.sla.breached) row.classList.add("late");
+    const row = element("li", { class: ticket.sla.breached ? "late" : "", text: `${ticket.number} · ${say(`ticket_${ticket.state}`)} · ${ticket.subject}` });
+    if (ticket.sla.breached) row.append(` · ${say("late")}`);
+    const change = (label, fields) => element("button", { type: "button", class: "quiet", text: say(label), onclick: () => attempt(async () => {
+      await session.api(`${API}/tickets/${ticket.id}`, "PATCH", fields);
+      await about();
+    }) });
+    if (ticket.state === "open") row.append(change("begin", { state: "in_progress" }));
     if (ticket.state === "open" || ticket.state === "in_progress") {
-      row.append(element("button", { type: "button", class: "quiet", text: say("resolve"), onclick: () => attempt(async () => {
-        await session.api(`${API}/tickets/${ticket.id}`, "PATCH", { state: "resolved" });
-        await about();
-      }) }));
+      row.append(change("resolve", { state: "resolved" }),
+        change(ticket.sla.paused ? "goes_on" : "waits_for_customer", { waiting_for_customer: !ticket.sla.paused }));
     }
     return row;
   }));
@@ -184,10 +217,15 @@ $("end").addEventListener("click", () => attempt(async () => {
   current().update(await session.api(`${API}/conversations/${front}/close`, "POST"));
   await reload();
 }));
+$("copy").addEventListener("click", () => attempt(async () => {
+  await session.api(`${API}/conversations/${front}/transcript`, "POST");
+  $("copy").textContent = say("sent");
+}));
 submit("note-form", () => session.api(`${API}/conversations/${front}/notes`, "POST", { body: $("note").value }));
 submit("canned-save", () => session.api(`${API}/agent/canned-responses`, "POST", { shortcut: $("shortcut").value, body: $("body").value.trim() }));
 submit("ticket", () => session.api(`${API}/tickets`, "POST", {
-  conversation_id: front, subject: $("ticket-subject").value, description: $("ticket-subject").value }));
+  conversation_id: front, subject: $("ticket-subject").value, description: $("ticket-description").value.trim() || $("ticket-subject").value,
+  category: $("ticket-category").value, priority: $("ticket-priority").value }));
 submit("transfer", async () => {
   const to = $("to").value ? { agent_id: $("to").value } : { team: $("team").value };
   current().update(await session.api(`${API}/conversations/${front}/transfer`, "POST", to));

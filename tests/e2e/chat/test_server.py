@@ -1,11 +1,16 @@
 """The chat process as clients meet it: real process, real sockets, both databases."""
 
+import asyncio
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -17,11 +22,14 @@ from common import ids
 from common.db import transaction
 from dev.ports import LOOPBACK
 from tests.support.chat import Device
+from tests.support.engineio import Client
 from tests.support.eventually import eventually
 from tests.support.rabbitmq import PrivateRabbit
 from tests.support.services import an_event, bearer, deliver, token
 
 CUSTOMER, AGENT = ids.new_id(), ids.new_id()
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what does not depend on the database."""
 
 
 def test_what_was_missed_while_the_process_was_killed_comes_exactly_once(
@@ -48,6 +56,7 @@ def test_what_was_missed_while_the_process_was_killed_comes_exactly_once(
     assert [(m["seq"], m["body"]) for m in missed] == [(2, "good day"), (3, "are you there?")]
 
 
+@on_sqlite
 def test_a_bad_token_is_refused_with_connect_error(serve: Callable, device: Callable) -> None:
     server = serve()
     for auth in ({"token": "x"}, {"token": token(exp=int(time.time()) - 1)}, {}, None):
@@ -55,6 +64,7 @@ def test_a_bad_token_is_refused_with_connect_error(serve: Callable, device: Call
             device(server, CUSTOMER, auth=auth)
 
 
+@on_sqlite
 def test_a_revoked_session_is_disconnected_though_it_is_silent(
     app: Flask, serve: Callable, device: Callable
 ) -> None:
@@ -67,6 +77,7 @@ def test_a_revoked_session_is_disconnected_though_it_is_silent(
     assert other.connected
 
 
+@on_sqlite
 def test_sigterm_answers_what_is_in_hand_and_exits_0_in_time(serve: Callable, device: Callable) -> None:
     server = serve()
     opened = server.open_conversation(CUSTOMER)
@@ -105,6 +116,7 @@ def test_a_locked_database_delays_the_writer_and_nobody_else(
     assert slowest < 1.0
 
 
+@on_sqlite
 def test_what_a_client_breaks_is_its_own(serve: Callable, device: Callable) -> None:
     server = serve()
     opened = server.open_conversation(CUSTOMER)
@@ -136,6 +148,51 @@ def test_what_a_client_breaks_is_its_own(serve: Callable, device: Callable) -> N
     assert server.http.get("/ready").status_code == 200
 
 
+@on_sqlite
+def test_a_flood_harms_only_who_sends_it(serve: Callable, device: Callable) -> None:
+    server = serve()
+    good = device(server, CUSTOMER)
+    opened = server.open_conversation(CUSTOMER)
+    good.join(opened)
+
+    async def flood() -> None:
+        client = await Client.connect(server.port, token(AGENT, "agent"))
+        calls = [asyncio.ensure_future(client.call("typing", {"n": n})) for n in range(5000)]
+        await asyncio.wait_for(client.ended(), 30)
+        done, _ = await asyncio.wait(calls, timeout=30)
+        answers = [None if call.exception() else call.result() for call in done]
+        codes = [answer["code"] for answer in answers if answer is not None]
+        assert "too_many_requests" in codes
+        assert len(codes) < 5000, "the connection is ended before the flood is over"
+
+    with ThreadPoolExecutor(1) as pool:
+        flooding = pool.submit(asyncio.run, flood())
+        answers = [good.say(opened, f"fine {n}") for n in range(20)]
+        flooding.result(30)
+    assert [answer["message"]["seq"] for answer in answers] == list(range(1, 21))
+    assert good.connected
+
+
+@on_sqlite
+def test_sigterm_ends_with_0_even_while_it_still_imports(database_url: str) -> None:
+    environment = os.environ | {"CHAT_DATABASE_URL": database_url, "JWKS_URL": "http://127.0.0.1:1/"}
+    process = subprocess.Popen([sys.executable, "-m", "chat.server"], env=environment)
+    try:
+        eventually(lambda: catches_sigterm(process.pid), within=20, every=0.005)
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def catches_sigterm(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(status.split("SigCgt:")[1].split()[0], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+@on_sqlite
 def test_a_port_in_use_and_a_missing_setting_are_one_line_and_exit_1(serve: Callable) -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
@@ -155,6 +212,7 @@ def test_a_port_in_use_and_a_missing_setting_are_one_line_and_exit_1(serve: Call
             assert done.stderr.count("\n") == 1
 
 
+@on_sqlite
 def test_threads_can_take_the_place_of_eventlet(serve: Callable, device: Callable) -> None:
     server = serve(CHAT_ASYNC_MODE="threading")
     opened = server.open_conversation(CUSTOMER)

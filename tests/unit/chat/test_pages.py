@@ -7,6 +7,8 @@ from flask.testing import FlaskClient
 
 from chat.routes.pages import FOLDER
 
+OWN_SCRIPTS = [path for path in sorted(FOLDER.glob("*.js")) if not path.name.startswith("socket.io")]
+
 
 @pytest.mark.parametrize("page", ["client", "console"])
 def test_a_page_and_all_that_it_is_made_of_come_from_here_with_a_strict_policy(
@@ -15,7 +17,9 @@ def test_a_page_and_all_that_it_is_made_of_come_from_here_with_a_strict_policy(
     with client.get(f"/api/chat/{page}/") as answer:
         assert (answer.status_code, answer.mimetype) == (200, "text/html")
         html = answer.text
-    for name in re.findall(r'(?:src|href)="([^"]+)"', html):
+    fonts = re.findall(r'url\("([^"]+)"\)', (FOLDER / "care.css").read_text())
+    imported = [name for path in OWN_SCRIPTS for name in re.findall(r'from "\./([^"]+)"', path.read_text())]
+    for name in {*re.findall(r'(?:src|href)="([^"]+)"', html), *fonts, *imported}:
         with client.get(f"/api/chat/{page}/{name}") as part:
             assert part.status_code == 200, name
             assert "script-src 'self';" in part.headers["Content-Security-Policy"]
@@ -28,8 +32,7 @@ def test_nothing_else_is_served(client: FlaskClient, name: str) -> None:
 
 
 def test_scripts_never_parse_markup_and_load_nothing_from_elsewhere() -> None:
-    own = [path for path in sorted(FOLDER.glob("*.js")) if not path.name.startswith("socket.io")]
-    for path in own:
+    for path in OWN_SCRIPTS:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", path.read_text())
         assert not re.search(r"https?://", path.read_text()), path
     assert (FOLDER / "socket.io.LICENSE.txt").exists()
@@ -40,6 +43,6 @@ def test_every_text_has_three_languages_and_every_named_text_exists() -> None:
     for name, line in texts.items():
         assert len(re.findall(r'"[^"]+"', line)) == 3, name
     used = set()
-    for path in (*FOLDER.glob("*.html"), *FOLDER.glob("c*.js")):
+    for path in (*FOLDER.glob("*.html"), *OWN_SCRIPTS):
         used |= set(re.findall(r'(?:data-(?:text|label|hint|title)=|\bsay\()"(\w+)"', path.read_text()))
     assert used <= set(texts)

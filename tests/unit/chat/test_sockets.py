@@ -208,3 +208,25 @@ def test_clients_learn_of_what_other_processes_told_while_the_broker_was_away(
         send_message(session, app.extensions["sricare_settings"], wish)
     app.extensions["chat_sockets"].catch_up()
     assert [item["last_seq"] for item in customer.heard("conversation:updated")] == [1]
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "status"),
+    [
+        ("GET", "", 400),
+        ("GET", "EIO=3&transport=polling", 400),
+        ("GET", "EIO=4&transport=pigeon", 400),
+        ("GET", "EIO=4&transport=polling&sid=gone", 400),
+        ("POST", "EIO=4&transport=polling&sid=gone", 400),
+        ("GET", "EIO=4&transport=websocket", 400),
+        ("DELETE", "EIO=4&transport=polling", 405),
+    ],
+)
+def test_what_engine_io_refuses_is_a_problem_document(
+    client: FlaskClient, method: str, query: str, status: int
+) -> None:
+    answer = client.open(f"/api/chat/socket.io/?{query}", method=method)
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+    assert answer.json["code"] == {400: "malformed_request", 405: "method_not_allowed"}[status]
+    assert answer.json["request_id"] == answer.headers["X-Request-ID"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
