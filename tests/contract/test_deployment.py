@@ -13,6 +13,7 @@ import yaml
 
 from common import contracts
 from dev.environment import PORTS, ROOT, SERVICES
+from dev.variables import DOCUMENT, with_tables
 
 COMPOSE = ("docker-compose.yaml", "docker-compose.prod.yml")
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -91,6 +92,11 @@ def test_compose_sets_only_variables_that_the_service_reads(file: str) -> None:
         known = set(config.Settings.variables().values()) | {"WEB_WORKERS", "WEB_THREADS"}
         told = {name.removesuffix("_FILE") for name in services[f"{service}-web"]["environment"]}
         assert told <= known, told - known
+
+
+def test_the_operators_table_of_variables_is_what_the_services_read() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert with_tables(text) == text, "renew it: python -m dev.variables"
 
 
 def test_in_production_only_kong_is_published_and_everything_is_read_only() -> None:
