@@ -14,8 +14,10 @@ from common.db import db
 from tests.support.services import make_app, service_fixtures
 
 CHEAP = {"hash_time_cost": 1, "hash_memory_kib": 8192}
+PATIENT = {"hash_wait_s": 60, "lock_timeout_s": 60, "pool_timeout_s": 60}
+"""Waits that a busy machine does not reach."""
 
-database_url, app, client = service_fixtures("auth", **CHEAP)
+database_url, app, client = service_fixtures("auth", **CHEAP, **PATIENT)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +39,7 @@ def another(app: Flask, database_url: str, tmp_path: Path) -> Iterator[Callable[
     made: list[Flask] = []
 
     def make(**settings: Any) -> Flask:
-        made.append(make_app("auth", database_url, tmp_path, **CHEAP | settings))
+        made.append(make_app("auth", database_url, tmp_path, **CHEAP | PATIENT | settings))
         return made[-1]
 
     yield make

@@ -95,7 +95,7 @@ def test_ten_clients_with_one_refresh_token_get_one_successor_or_end_the_session
     client: FlaskClient, app: Flask
 ) -> None:
     first = register(client)["refresh_token"]
-    with ThreadPoolExecutor(10) as threads:
+    with clock.frozen(datetime.now(UTC)), ThreadPoolExecutor(10) as threads:
         same = list(threads.map(lambda _: _refresh(app, first, "one device"), range(10)))
     assert {answer.status_code for answer in same} == {200}
     assert len({answer.json["refresh_token"] for answer in same}) == 1
