@@ -74,6 +74,24 @@ def test_who_waits_knows_the_place_in_the_queue(client: FlaskClient, phone: Call
     assert told == [(conversations[1], 1), (conversations[2], 2)]
 
 
+def test_the_estimated_wait_is_what_conversations_took_lately_shared_by_who_works(
+    client: FlaskClient,
+) -> None:
+    with clock.frozen(clock.now()):
+        status(client, capacity=2)
+        for _ in range(2):
+            done = waiting(client)
+            act(client, done, "accept")
+            clock.move(timedelta(seconds=60))
+            status(client, capacity=2)
+            clock.move(timedelta(seconds=60))
+            status(client, capacity=2)
+            act(client, done, "close")
+        first, second = waiting(client), waiting(client)
+        waits = [see(client, c)["queue"]["estimated_wait_s"] for c in (first, second)]
+        assert waits == [60, 120], "120 s each, two at a time"
+
+
 def test_capacity_holds_when_agents_and_dispatcher_race(app: Flask, client: FlaskClient) -> None:
     conversations = [waiting(client) for _ in range(8)]
     status(client, capacity=3)

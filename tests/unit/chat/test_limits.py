@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -10,7 +11,7 @@ from chat.floods import Bucket
 from chat.sockets import gate
 from common import clock, ids
 from tests.support.eventually import eventually
-from tests.support.services import bearer, service_fixtures, token
+from tests.support.services import bearer, make_app, service_fixtures, token
 
 database_url, app, client = service_fixtures("chat", bot="off", events_burst=10, events_per_s=0.001)
 NIMALI, KAMAL, AGENT = ids.new_id(), ids.new_id(), ids.new_id()
@@ -40,6 +41,32 @@ def test_who_floods_on_is_disconnected(phone: Callable, opened: str, monkeypatch
     for n in range(14):
         flooding.say(opened, "x", str(n))
     eventually(lambda: not flooding.connected, within=2)
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 200),
+        ("http://localhost", 200),
+        ("https://care.example.lk", 200),
+        ("https://evil.example", 400),
+        ("null", 400),
+    ],
+)
+def test_pages_from_elsewhere_get_no_socket_unless_they_are_allowed(
+    database_url: str, tmp_path: Path, origin: str | None, status: int
+) -> None:
+    app = make_app(
+        "chat",
+        database_url,
+        tmp_path,
+        allowed_origins="https://care.example.lk",
+        public_url="http://localhost",
+    )
+    answer = app.test_client().get(
+        "/api/chat/socket.io/?EIO=4&transport=polling", headers={"Origin": origin} if origin else {}
+    )
+    assert answer.status_code == status
 
 
 def test_a_bucket_fills_with_time() -> None:

@@ -1,7 +1,7 @@
 """Support tickets."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from flask import Flask
@@ -160,3 +160,24 @@ def test_only_the_customers_own_orders_and_invoices_can_be_linked(client: FlaskC
 )
 def test_what_is_no_ticket_is_refused(client: FlaskClient, body: dict) -> None:
     assert create(client, **body).status_code == 422
+
+
+def test_the_clocks_run_by_priority_and_follow_its_changes(client: FlaskClient) -> None:
+    with clock.frozen(clock.now()):
+        now, ticket = clock.now(), create(client).json
+
+        def due(shown: dict) -> tuple[float, float]:
+            found = (shown["sla"][name] for name in ("first_response_due_at", "resolution_due_at"))
+            response, resolution = ((datetime.fromisoformat(at) - now) / timedelta(hours=1) for at in found)
+            return response, resolution
+
+        assert due(ticket) == (8, 72)
+        patch(client, ticket["id"], waiting_for_customer=True)
+        clock.move(timedelta(hours=2))
+        patch(client, ticket["id"], waiting_for_customer=False)
+        assert due(patch(client, ticket["id"], priority="urgent").json) == (3, 6), "two hours it stood still"
+        comment(client, ticket["id"], CARE, body="we are on it")
+        clock.move(timedelta(hours=3, minutes=59))
+        assert see(client, ticket["id"])["sla"]["breached"] is False
+        clock.move(timedelta(minutes=2))
+        assert see(client, ticket["id"])["sla"]["breached"] is True
