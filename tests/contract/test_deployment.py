@@ -121,6 +121,14 @@ def test_production_holds_no_secret_and_every_secret_can_be_made() -> None:
             assert not secret or variable.endswith("_FILE"), f"{name}: {variable}={value}"
 
 
+@pytest.mark.parametrize("file", COMPOSE)
+def test_what_stays_up_says_how_it_is(file: str) -> None:
+    """The services' web processes do in their images."""
+    for name, service in compose(file)["services"].items():
+        once = service.get("restart") == "no"
+        assert once or name.endswith("-web") or service.get("healthcheck"), name
+
+
 def test_ports_of_a_developers_containers_are_on_loopback() -> None:
     for service in compose("docker-compose.yaml")["services"].values():
         for port in service.get("ports", ()):
