@@ -119,19 +119,31 @@ def make_refund(refund_id: str) -> None:
 
 
 def forget_methods() -> bool:
-    """Have the gateways forget removed cards; True when there are more."""
+    """Have the gateways forget removed cards, and those left for one payment only; True when there are more."""
     with reading() as session:
-        due = queries.list_methods_to_forget(session)
-    for method in due:
-        try:
-            if method.token is not None:
-                gateways().named(method.gateway).forget(method.token)
-        except GatewayTrouble as trouble:
-            log.warning("saved method %s: the gateway does not answer (%s)", method.id, trouble)
+        removed = queries.list_methods_to_forget(session)
+        used = queries.list_payments_to_drop_cards(session)
+    for method in removed:
+        if not _forgotten(method.gateway, method.token):
             return False
         with transaction() as session:
             methods.forget_method(session, method.id)
-    return len(due) == queries.DUE_BATCH
+    for payment in used:
+        if not _forgotten(payment.gateway, payment.gateway_token):
+            return False
+        with transaction() as session:
+            methods.drop_token(session, payment)
+    return queries.DUE_BATCH in (len(removed), len(used))
+
+
+def _forgotten(gateway: str | None, token: str | None) -> bool:
+    try:
+        if token is not None:
+            gateways().named(gateway).forget(token)
+    except GatewayTrouble as trouble:
+        log.warning("a card is not forgotten yet: gateway %s does not answer (%s)", gateway, trouble)
+        return False
+    return True
 
 
 def compare_settlements() -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, exists, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from common import clock
@@ -14,6 +14,7 @@ from common.errors import NotFound
 from common.money import Money
 from payment.filters import CasesQuery, PaymentsQuery
 from payment.models import (
+    PENDING,
     Case,
     Difference,
     MethodState,
@@ -25,7 +26,6 @@ from payment.models import (
     ReferenceType,
     Refund,
     SavedMethod,
-    SettlementLine,
     Wallet,
     WalletEntry,
 )
@@ -107,6 +107,14 @@ def list_methods_to_forget(session: Session) -> Sequence[SavedMethod]:
     return session.scalars(wanted.order_by(SavedMethod.id).limit(DUE_BATCH)).all()
 
 
+def list_payments_to_drop_cards(session: Session) -> Sequence[Payment]:
+    """Settled payments whose card was left at the gateway for them alone."""
+    wanted = select(Payment).where(
+        Payment.gateway_token.is_not(None), Payment.saved_method_id.is_(None), Payment.state.not_in(PENDING)
+    )
+    return session.scalars(wanted.order_by(Payment.id).limit(DUE_BATCH)).all()
+
+
 def list_payments(session: Session, user_id: str, query: PageQuery) -> Page[Payment]:
     return fetch_page(session, select(Payment).where(Payment.user_id == user_id), Payment.id, query)
 
@@ -142,7 +150,7 @@ def list_uploads_broken_off(session: Session) -> Sequence[str]:
 def find_run_with_lines_left(session: Session) -> str | None:
     """A run that is over, yet still has its lines."""
     over = Reconciliation.state.in_((ReconciliationState.COMPLETED, ReconciliationState.REFUSED))
-    has_lines = exists().where(SettlementLine.reconciliation_id == Reconciliation.id)
+    has_lines = Reconciliation.cleared < Reconciliation.lines
     return session.scalar(select(Reconciliation.id).where(over, has_lines).limit(1))
 
 

@@ -91,6 +91,7 @@ _HOLDS = text(
     "state IN ('processing', 'requires_action', 'completed') AND reference_id IS NOT NULL AND NOT released"
 )
 _DUE = text("check_at IS NOT NULL")
+_LEFT = text("gateway_token IS NOT NULL AND saved_method_id IS NULL")
 
 
 class Payable(Base):
@@ -139,7 +140,8 @@ class Payment(Base):
 
     `check_at` is when the janitor looks at it next (null: nothing to do), `awaits_reference` while the event of its
     order or invoice has not arrived; `released` when its invoice is owed again, so that another may pay that. Its id is
-    the key under which the gateway knows the charge; `gateway_token` stands for the card until it is charged.
+    the key under which the gateway knows the charge; `gateway_token` stands for the card until it is charged, and then
+    until the gateway has forgotten it when the customer does not save it.
     """
 
     __tablename__ = "payments"
@@ -154,6 +156,7 @@ class Payment(Base):
             sqlite_where=_HOLDS,
         ),
         Index("ix_payments_due", "check_at", postgresql_where=_DUE, sqlite_where=_DUE),
+        Index("ix_payments_token_left", "id", postgresql_where=_LEFT, sqlite_where=_LEFT),
         CheckConstraint("amount_minor > 0", name="amount_positive"),
         CheckConstraint("refunded_minor BETWEEN 0 AND amount_minor", name="refunded_within_amount"),
     )

@@ -43,7 +43,7 @@ class Resolution(StrEnum):
 
 class Reconciliation(Base):
     """A settlement of a gateway for the days from `from_on` up to and with `to_on`, and how far it is compared:
-    `line` of theirs, `cursor` (an id) of ours."""
+    `line` of theirs, `cursor` (an id) of ours. When it is over its lines go: `cleared` of them have."""
 
     __tablename__ = "reconciliations"
 
@@ -55,6 +55,7 @@ class Reconciliation(Base):
     lines: Mapped[int] = mapped_column(BigInteger, default=0)
     line: Mapped[int] = mapped_column(BigInteger, default=0)
     cursor: Mapped[str] = mapped_column(String(60), default="")
+    cleared: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     matched: Mapped[int] = mapped_column(BigInteger, default=0)
     created_by: Mapped[str] = mapped_column(Id)
     created_at: Mapped[datetime] = mapped_column(default=clock.now)

@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from flask import Response, current_app
@@ -52,7 +54,7 @@ def pay(body: ProcessIn) -> Response:
     except NotKnownYet:
         if _turns_up(wish):
             return _pay_known(wish, body, card)
-    return _accept(wish, _card_facts(body, card, keep=True), card if body.save_method else None)
+    return _accept(wish, _card_facts(body, card, keep=True), card, save=body.save_method)
 
 
 def confirm(payment_id: str, otp: str) -> Response:
@@ -91,7 +93,7 @@ def _pay_known(wish: Wish, body: ProcessIn, card: Card | None) -> Response:
         with reading() as session:
             payments.check_wish(session, wish)
     facts = _card_facts(body, card, keep=body.save_method)
-    with transaction() as session:
+    with _left_in_vain(facts, card), transaction() as session:
         payments.check_wish(session, wish)
         payment = payments.begin_payment(session, wish, facts, awaits_reference=False)
         _keep_card(session, wish, facts, card if body.save_method else None)
@@ -106,11 +108,11 @@ def _pay_from_wallet(wish: Wish) -> Response:
     raise _refusal(payment)
 
 
-def _accept(wish: Wish, facts: CardFacts | None, save: Card | None) -> Response:
+def _accept(wish: Wish, facts: CardFacts | None, card: Card | None, *, save: bool) -> Response:
     """Take a payment whose order or invoice is not known yet: the worker charges it when the event arrives."""
-    with transaction() as session:
+    with _left_in_vain(facts, card), transaction() as session:
         payment = payments.begin_payment(session, wish, facts, awaits_reference=True)
-        _keep_card(session, wish, facts, save)
+        _keep_card(session, wish, facts, card if save else None)
         return reply(PaymentOut.of(payment), 201)
 
 
@@ -134,6 +136,18 @@ def _card_facts(body: ProcessIn, card: Card | None, *, keep: bool) -> CardFacts 
         raise CardDeclined(extra={"reason": str(refusal)}) from None
     method_id = ids.new_id() if body.save_method else None
     return CardFacts(gateway.name, left.brand, left.last4, left.token, method_id)
+
+
+@contextmanager
+def _left_in_vain(facts: CardFacts | None, card: Card | None) -> Iterator[None]:
+    """Have a card that was left at the gateway forgotten when its payment is refused."""
+    try:
+        yield
+    except AppError:
+        if facts is not None and facts.token is not None and card is not None:
+            with suppress(GatewayTrouble):
+                gateways().named(facts.gateway).forget(facts.token)
+        raise
 
 
 def _saved_card(method_id: str) -> CardFacts:

@@ -7,7 +7,7 @@ from common.db import wake
 from common.errors import NotFound
 from payment.cards import Card
 from payment.gateway import CardToken
-from payment.models import MethodState, SavedMethod
+from payment.models import MethodState, Payment, SavedMethod
 
 
 def save_method(
@@ -64,6 +64,14 @@ def forget_method(session: Session, method_id: str) -> None:
         update(SavedMethod)
         .where(SavedMethod.id == method_id, SavedMethod.state == MethodState.REMOVING)
         .values(state=MethodState.REMOVED, token=None),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def drop_token(session: Session, payment: Payment) -> None:
+    """Keep nothing that stands for a payment's card. Safe to repeat."""
+    session.execute(
+        update(Payment).where(Payment.id == payment.id).values(gateway_token=None),
         execution_options={"synchronize_session": False},
     )
 

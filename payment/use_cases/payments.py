@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from common import clock
+from common.db import wake
 from common.db.transactions import lost_race
 from common.errors import NotFound
 from common.money import Money
@@ -180,6 +181,7 @@ def fail_payment(session: Session, payment: Payment, reason: str) -> Payment:
         if found.state is PaymentState.FAILED:
             found.check_at = None
         return found
+    _drop_token(session, payment)
     if payment.saved_method_id is not None:
         methods.drop_pending_method(session, payment.saved_method_id)
     if payment.reference_type is ReferenceType.TOP_UP:
@@ -258,10 +260,9 @@ def admit_waiting(session: Session, payment: Payment, *, deadline_s: int) -> boo
 
 def _complete(session: Session, payment: Payment) -> Payment:
     in_time = payment.reference_id is None or take_payable(session, payment)
-    if not move_payment(
-        session, payment, PaymentState.COMPLETED, completed_at=clock.now(), check_at=None, gateway_token=None
-    ):
+    if not move_payment(session, payment, PaymentState.COMPLETED, completed_at=clock.now(), check_at=None):
         return _not_completed(session, payment)
+    _drop_token(session, payment)
     session.add(events.payment_completed(payment))
     if payment.saved_method_id is not None:
         methods.activate_method(session, payment.saved_method_id)
@@ -283,6 +284,14 @@ def _complete(session: Session, payment: Payment) -> Payment:
         log.warning("payment %s came for something paid or closed: refunded", payment.id)
         start_refund(session, payment, reason="not_payable")
     return payment
+
+
+def _drop_token(session: Session, payment: Payment) -> None:
+    """A settled payment needs its card no more: one that was left for it alone is forgotten by its gateway."""
+    if payment.gateway_token is not None and payment.saved_method_id is None:
+        wake(session, "methods")
+    elif payment.gateway_token is not None:
+        methods.drop_token(session, payment)
 
 
 def _not_completed(session: Session, payment: Payment) -> Payment:

@@ -91,10 +91,9 @@ def refuse_reconciliation(session: Session, run_id: str) -> None:
 
 def clear_lines(session: Session, run_id: str) -> None:
     """Some of the lines that a finished run does not need any more; all at once would lock SQLite for seconds."""
-    first = select(func.min(SettlementLine.n)).where(SettlementLine.reconciliation_id == run_id)
-    begin = session.scalar(first)
-    if begin is not None:
-        _delete_lines(session, run_id, begin - 1, begin - 1 + BATCH)
+    run = session.get_one(Reconciliation, run_id, with_for_update=True)
+    _delete_lines(session, run_id, run.cleared, run.cleared + BATCH)
+    run.cleared = min(run.lines, run.cleared + BATCH)
 
 
 def _delete_lines(session: Session, run_id: str, after: int, upto: int) -> None:

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from common import clock, ids
 from common.db import reading, transaction
 from common.db.tables import Heartbeat
-from payment.gateway.simulated import SimulatedCharge
-from payment.jobs import advance_payments
+from payment.gateway.simulated import SimulatedCharge, SimulatedToken
+from payment.jobs import advance_payments, forget_methods
 from payment.models import Payment
 from tests.support.payments import (
     DECLINED,
@@ -32,6 +32,13 @@ ME = ids.new_id()
 
 def read(client: FlaskClient, payment_id: str) -> dict:
     return client.get(f"/api/payment/payments/{payment_id}", headers=bearer(ME)).json
+
+
+def cards_left() -> tuple[int, int]:
+    """Tokens that we hold, and cards that the gateway holds."""
+    with reading() as session:
+        held = select(func.count()).where(Payment.gateway_token.is_not(None))
+        return session.scalar(held) or 0, session.scalar(select(func.count(SimulatedToken.token))) or 0
 
 
 def charges() -> int:
@@ -67,8 +74,8 @@ def test_a_payment_accepted_before_its_order_is_charged_when_the_order_arrives(c
     assert read(client, answer.json["id"])["state"] == "completed"
     assert charges() == 1
     assert [event.type for event in emitted()] == ["payment.completed"]
-    with reading() as session:
-        assert session.get(Payment, answer.json["id"]).gateway_token is None
+    forget_methods()
+    assert cards_left() == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +93,9 @@ def test_an_early_payment_that_does_not_fit_its_order_fails_and_is_not_charged(
     assert (found["state"], found["failure"]["reason"]) == ("failed", reason)
     assert charges() == 0
     assert [event.data["reason"] for event in emitted("payment.failed")] == [reason]
+    assert cards_left() == (1, 1)
+    forget_methods()
+    assert cards_left() == (0, 0)
 
 
 def test_an_early_payment_for_a_cancelled_order_fails(client: FlaskClient) -> None:
