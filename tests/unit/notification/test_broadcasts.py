@@ -22,7 +22,10 @@ from tests.support.services import bearer
 URL = "/api/notifications"
 PATH = f"{URL}/admin/broadcasts"
 NOON = datetime(2026, 11, 21, 6, 30, tzinfo=UTC)
-ADMIN = bearer(None, "admin")
+
+
+def admin() -> dict[str, str]:
+    return bearer(None, "admin")
 
 
 @pytest.fixture
@@ -44,13 +47,13 @@ def wish(**changes: Any) -> dict[str, Any]:
 
 
 def start(client: FlaskClient, **changes: Any) -> str:
-    answer = client.post(PATH, json=wish(**changes), headers=ADMIN)
+    answer = client.post(PATH, json=wish(**changes), headers=admin())
     assert answer.status_code == 201, answer.text
     return str(answer.json["id"])
 
 
 def show(client: FlaskClient, broadcast_id: str) -> Any:
-    return client.get(f"{PATH}/{broadcast_id}", headers=ADMIN).json
+    return client.get(f"{PATH}/{broadcast_id}", headers=admin()).json
 
 
 def go_on(seconds: float = 2.0) -> None:
@@ -151,7 +154,7 @@ def test_a_cancelled_one_reaches_nobody_else_and_sends_nothing_more(
     made = start(client, channels=["sms"], per_minute=60)
     go_on(0)
     for _ in range(2):
-        answer = client.post(f"{PATH}/{made}/cancel", headers=ADMIN)
+        answer = client.post(f"{PATH}/{made}/cancel", headers=admin())
         assert (answer.status_code, answer.json["state"]) == (200, "cancelled")
     go_on(60)
     sms = FakeProvider("sms")
@@ -165,7 +168,7 @@ def test_one_that_has_reached_everybody_cannot_be_cancelled(client: FlaskClient,
     a_customer()
     made = start(client)
     go_on(0)
-    answer = client.post(f"{PATH}/{made}/cancel", headers=ADMIN)
+    answer = client.post(f"{PATH}/{made}/cancel", headers=admin())
     assert (answer.status_code, answer.json["code"]) == (409, "broadcast_ended")
 
 
@@ -193,7 +196,7 @@ def test_the_same_request_again_makes_no_second_one(client: FlaskClient) -> None
     headers = bearer(ids.new_id(), "admin", key="once")
     first, second = (client.post(PATH, json=wish(), headers=headers).json["id"] for _ in range(2))
     assert first == second
-    assert len(client.get(PATH, headers=ADMIN).json["items"]) == 1
+    assert len(client.get(PATH, headers=admin()).json["items"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -218,9 +221,9 @@ def test_the_same_request_again_makes_no_second_one(client: FlaskClient) -> None
     ],
 )
 def test_a_wish_that_cannot_be_is_refused(client: FlaskClient, changes: dict[str, Any]) -> None:
-    answer = client.post(PATH, json=wish(**changes), headers=ADMIN)
+    answer = client.post(PATH, json=wish(**changes), headers=admin())
     assert (answer.status_code, answer.json["code"]) == (422, "validation_failed"), answer.text
-    assert client.get(PATH, headers=ADMIN).json["items"] == []
+    assert client.get(PATH, headers=admin()).json["items"] == []
 
 
 def test_they_are_for_admins(client: FlaskClient) -> None:
@@ -228,5 +231,5 @@ def test_they_are_for_admins(client: FlaskClient) -> None:
         assert client.post(PATH, json=wish(), headers=headers).status_code == 403
         assert client.get(PATH, headers=headers).status_code == 403
         assert client.post(f"{PATH}/{ids.new_id()}/cancel", headers=headers).status_code == 403
-    assert client.get(f"{PATH}/{ids.new_id()}", headers=ADMIN).status_code == 404
-    assert client.post(f"{PATH}/{ids.new_id()}/cancel", headers=ADMIN).status_code == 404
+    assert client.get(f"{PATH}/{ids.new_id()}", headers=admin()).status_code == 404
+    assert client.post(f"{PATH}/{ids.new_id()}/cancel", headers=admin()).status_code == 404
