@@ -200,7 +200,7 @@ def code_sent_to(platform: Platform, phone: str) -> str | None:
     return None
 
 
-def test_flow_7_a_reset_by_the_code_from_the_sms_ends_every_old_session_everywhere(
+def test_flow_7_a_reset_by_the_code_from_the_sms_and_closing_the_account_end_sessions_everywhere(
     platform: Platform,
 ) -> None:
     new = "another good password"
@@ -236,6 +236,10 @@ def test_flow_7_a_reset_by_the_code_from_the_sms_ends_every_old_session_everywhe
             within=5,
         )
         assert code not in json.dumps(inbox)
+        assert httpx.delete(f"{platform.url}/api/auth/me", headers=headers).status_code == 204
+        for path in EVERYWHERE:
+            closed = f"{platform.url}{path}"
+            eventually(lambda url=closed: httpx.get(url, headers=headers).status_code == 401, within=2)
     logs = "".join(path.read_text(errors="replace") for path in (platform.home.path / "log").glob("auth*"))
     assert code not in logs
 
