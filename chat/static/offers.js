@@ -113,4 +113,6 @@ async function pay(desk, payment) {
 function done({ box, id }, text) {
   sessionStorage.setItem(doneKey(id), text);
   box.replaceChildren(element("p", { role: "status", text }));
+  box.tabIndex = -1;
+  box.focus(); // the button that had it is gone
 }
