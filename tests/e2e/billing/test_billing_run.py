@@ -22,7 +22,7 @@ from tests.support.services import emitted, service_fixtures
 
 database_url, app, client = service_fixtures("billing")
 
-SUBSCRIBERS = 1_000
+SUBSCRIBERS = 600
 
 
 @contextmanager

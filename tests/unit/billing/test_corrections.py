@@ -105,12 +105,12 @@ def test_a_credited_invoice_cannot_be_voided_and_a_void_names_its_actor(client: 
         assert session.scalar(select(Invoice.voided_by).where(Invoice.id == second["id"])) == ADMIN
 
 
-@pytest.mark.parametrize("amount", [rupees(0), rupees(-1), rupees(1.5), rupees(1, "USD"), rupees(10**16), 5])
-def test_bad_amounts_are_refused(client: FlaskClient, amount: Any) -> None:
+def test_bad_amounts_are_refused(client: FlaskClient) -> None:
     invoice = bill(client, open_account(), 1_000)
     path = f"/api/billing/admin/invoices/{invoice['id']}/credit-notes"
-    answer = client.post(path, json={"amount": amount, "reason": "x"}, headers=admin())
-    assert answer.status_code == 422
+    for amount in (rupees(0), rupees(-1), rupees(1.5), rupees(1, "USD"), rupees(10**16), 5):
+        answer = client.post(path, json={"amount": amount, "reason": "x"}, headers=admin())
+        assert answer.status_code == 422, amount
 
 
 def dispute(client: FlaskClient, invoice: dict[str, Any]) -> Any:
