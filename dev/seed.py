@@ -44,6 +44,11 @@ CUSTOMERS = {
     "customer": ("Chamari Fernando", "+94771000003", Bill("Fibre 100 monthly rental", 349_000)),
     "customer 2": ("Dinesh Kumar", "+94771000004", Bill("Voice plan monthly rental", 99_000)),
 }
+STOCK = {
+    "msisdns": [f"+9477100{number}" for number in range(1000, 1020)],
+    "sims": [f"89940120000000{number}" for number in range(10000, 10020)],
+}
+"""Second numbers to sell, and a card for each."""
 
 
 def main() -> None:
@@ -64,6 +69,7 @@ def plant(layout: Layout) -> None:
         for role, (_, _, bill) in CUSTOMERS.items():
             customer, user_id = _ensure_customer(layout, people[role])
             _ensure_invoice(admin, customer, user_id, bill)
+        _ensure_stock(admin)
     except Refused as refusal:
         raise Trouble(f"the demo operator: {refusal}") from None
 
@@ -181,6 +187,13 @@ def issue_invoice(admin: Api, user_id: str, bill: Bill) -> dict[str, Any]:
         lambda: admin.post("/api/billing/admin/invoices", body),
         ACCOUNT_WITHIN,
     )
+
+
+def _ensure_stock(admin: Api) -> None:
+    for pool, values in STOCK.items():
+        path = f"/api/provisioning/admin/inventory/{pool}"
+        if not admin.get(path, limit="1")["items"]:
+            admin.post(f"{path}/import", {"csv": "\n".join(values)})
 
 
 def _logged_in(layout: Layout, person: Person) -> Api | None:

@@ -23,6 +23,7 @@ class Category(StrEnum):
     SMS = "sms"
     VOICE = "voice"
     NUMBER = "number"
+    BUNDLE = "bundle"
 
 
 class Element(StrEnum):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from common import ids
 from common.errors import NotFound
 from provisioning.errors import OfferingCodeTaken, OfferingNotEditable
 from provisioning.models import Offering, OfferingState
@@ -14,11 +15,15 @@ from provisioning.use_cases.bundles import bundles_with, columns_of, parts_of, r
 
 
 def seed_offerings(session: Session, offerings: Iterable[OfferingIn]) -> list[str]:
-    """Add the offerings whose code the catalogue does not have; returns their codes. What is there stays as it is."""
+    """Add the offerings whose code the catalogue does not have; returns their codes. What is there stays as it is.
+
+    Lists show the newest first: by its id the last one is the newest, though bundles come after their parts.
+    """
     known = set(session.scalars(select(Offering.code)))
     added = [offering for offering in offerings if offering.code not in known]
-    for offering in added:  # one after the other: a bundle comes after its parts
-        session.add(Offering(**columns_of(session, offering), state=OfferingState.ACTIVE))
+    rows = [(ids.new_id(), offering) for offering in added]
+    for offering_id, offering in sorted(rows, key=lambda row: bool(row[1].bundles)):
+        session.add(Offering(id=offering_id, **columns_of(session, offering), state=OfferingState.ACTIVE))
         session.flush()
     return [offering.code for offering in added]
 

@@ -18,6 +18,13 @@ def test_the_catalogue_is_public_and_has_every_category(client: FlaskClient) -> 
         assert [item for item in items if item["category"] == category] == listed
 
 
+def test_the_first_of_a_category_is_an_offering_by_itself(client: FlaskClient) -> None:
+    for category in ("data", "roaming", "ring_back_tone", "call_waiting", "sms", "voice"):
+        first = client.get(f"/api/provisioning/offerings?category={category}&limit=1").json["items"][0]
+        assert first["bundles"] == []
+    assert client.get("/api/provisioning/offerings").json["items"][-1]["category"] == "bundle"
+
+
 def test_seeding_again_adds_nothing_and_changes_nothing(app: Flask, client: FlaskClient) -> None:
     with transaction() as session:
         session.get_one(Offering, _ids(client)[0]).price_minor = 12_345
