@@ -2,7 +2,9 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from hashlib import sha256
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
@@ -10,10 +12,11 @@ from werkzeug.test import TestResponse
 
 from common import clock, ids
 from common.contracts import violation
-from common.db import reading
+from common.db import reading, transaction
+from payment.gateway import Outcome, Verdict
 from payment.handlers import HANDLERS
 from payment.jobs import advance_payments, make_refunds
-from payment.models import Voucher
+from payment.models import SavedMethod, Voucher
 from payment.use_cases.vouchers import GUESSES
 from tests.support.payments import (
     DECLINED,
@@ -21,6 +24,7 @@ from tests.support.payments import (
     assert_books_hold,
     balance,
     card,
+    gateway_of,
     lkr,
     new_order,
     pay,
@@ -135,6 +139,35 @@ def test_vouchers_run_out_and_are_the_admins_to_import(client: FlaskClient) -> N
         assert import_batch(client, codes).status_code == 422
 
 
+def test_a_right_code_forgives_the_wrong_ones_before_it(client: FlaskClient) -> None:
+    me, good = customer(), [f"123456789012345{n}" for n in range(2)]
+    import_batch(client, good)
+    for code in good:
+        for number in range(GUESSES - 1):
+            assert redeem(client, me, f"{number:016}").status_code == 422
+        assert redeem(client, me, code).status_code == 201
+
+
+def test_stolen_hashes_of_vouchers_cannot_be_tried_out(client: FlaskClient) -> None:
+    import_batch(client, ["1234567890123456"])
+    with reading() as session:
+        assert session.scalars(select(Voucher.code_hash)).one() != sha256(b"1234567890123456").hexdigest()
+
+
+def test_money_is_sent_to_whose_number_it_is_now(client: FlaskClient) -> None:
+    me, you, other = customer(), customer("+94777654321"), "+94770000000"
+    top_up(client, me, 50_000)
+    moved, before = clock.now() + timedelta(seconds=2), clock.now() + timedelta(seconds=1)
+    for at, phone in ((moved, other), (before, "+94771111111")):
+        data = {"user_id": you, "phone": phone}
+        deliver(HANDLERS, an_event("user.updated", you, data, time=at))
+    assert send(client, me, "+94777654321", 1_000).json["code"] == "recipient_unknown"
+    assert send(client, me, other, 1_000).status_code == 201
+    assert balance(client, you) == 1_000
+    go(you)
+    assert send(client, me, other, 1_000).json["code"] == "recipient_unknown"
+
+
 def recharging(client: FlaskClient, user_id: str, number: str = "4242424242424242") -> None:
     saved = client.post("/api/payment/methods", json=card(number)["card"], headers=bearer(user_id)).json["id"]
     answer = client.put(
@@ -197,6 +230,42 @@ def test_new_settings_give_a_declined_card_three_tries_again(client: FlaskClient
         for _ in range(2):
             spend(client, me, 1_000)
             advance_payments()
+    shown = client.get("/api/payment/wallet/settings", headers=bearer(me)).json
+    assert shown["auto_recharge"] is not None
+
+
+@pytest.mark.parametrize("how", ["removed", "expired"])
+def test_a_card_that_is_not_there_any_more_is_not_charged_again(client: FlaskClient, how: str) -> None:
+    me = customer()
+    top_up(client, me, 30_000)
+    recharging(client, me)
+    (saved,) = client.get("/api/payment/methods", headers=bearer(me)).json["items"]
+    if how == "removed":
+        client.delete(f"/api/payment/methods/{saved['id']}", headers=bearer(me))
+    else:
+        with transaction() as session:
+            session.get_one(SavedMethod, saved["id"]).exp_year = 2025
+    spend(client, me, 25_000)
+    advance_payments()
+    assert balance(client, me) == 5_000
+    shown = client.get("/api/payment/wallet/settings", headers=bearer(me)).json
+    assert shown["auto_recharge"] is None
+
+
+def test_only_declines_in_a_row_end_the_recharging(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, gateway = customer(), gateway_of(app)
+    top_up(client, me, 12_000)
+    recharging(client, me)
+    for fate in ("declined", "declined", "captured", "declined", "declined"):
+        with monkeypatch.context() as patch:
+            if fate == "declined":
+                patch.setattr(gateway, "charge", lambda **_: Outcome(Verdict.DECLINED, "card_declined"))
+            spend(client, me, balance(client, me) - 9_000)
+            advance_payments()
+        top_up(client, me, 2_000)
+    assert len(emitted("payment.failed")) == 4
     shown = client.get("/api/payment/wallet/settings", headers=bearer(me)).json
     assert shown["auto_recharge"] is not None
 
