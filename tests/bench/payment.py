@@ -8,13 +8,14 @@ gateway has no latency, but its records cost a transaction of their own in the s
 Postgres runs with `fsync=off`: what a disk adds to a commit, it adds to one in the bare route and to one (wallet) or
 three (card) here.
 
-Why the aim is missed. Processor time of a request inside its process, in ms on SQLite / Postgres: bare 0.53 / 0.68, by
-wallet 1.6 / 2.6, by card 2.5 / 3.5. The bare route is one statement. A payment by wallet is the look-up of its key
+Why the aim is missed. Processor time of a request inside its process, in ms on SQLite / Postgres: bare 0.53 / 0.68,
+by wallet 1.6 / 2.6, by card 2.5 / 3.5. The bare route is one statement. A payment by wallet is the look-up of its key
 (0.15 / 0.49) and one transaction: the payable taken (0.07 / 0.31), balance and both ledger entries (0.28 / 0.83), the
-payment (0.10 / 0.33), two events (0.08 / 0.13), the claim with its sealed answer (0.10 / 0.25). By card there are two transactions more: the intent, and the gateway's own record. Each statement keeps a promise (once
-per key, once per order, never below zero, in the ledger, told); what was not needed is gone: the payable is not read
-before it is taken, earlier work is only looked for when a request resumes, entries are one statement. On Postgres a
-statement is a round trip, so what is left to win is in sending them together, which SQLAlchemy cannot.
+payment (0.10 / 0.33), two events (0.08 / 0.13), the claim with its sealed answer (0.10 / 0.25). By card there are two
+transactions more: the intent, and the gateway's own record. Each statement keeps a promise (once per key, once per
+order, never below zero, in the ledger, told); what was not needed is gone: the payable is not read before it is
+taken, earlier work is only looked for when a request resumes, entries are one statement. On Postgres a statement is a
+round trip, so what is left to win is in sending them together, which SQLAlchemy cannot.
 """
 
 import itertools
