@@ -11,7 +11,6 @@ from tests.support.customer import Customer
 from tests.support.platform import Platform
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 800}
 expect.set_options(timeout=30_000)
 

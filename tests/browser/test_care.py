@@ -1,15 +1,19 @@
-"""Flow 8 in a real browser, through the gateway, with two chat processes of which each is killed on the way."""
+"""The pages in a real browser, through the gateway, with two chat processes."""
 
+import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.customer import PASSWORD, Customer
+from tests.support.eventually import eventually
 from tests.support.platform import Platform
 
 pytestmark = [pytest.mark.platform, pytest.mark.browser]
+PHONE = {"width": 390, "height": 844}
 PROCESSES = ("chat-web", "chat-web-2")
+CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2031, "cvc": "123", "name": "N"}
 SCRIPT = "<script>document.title='gone'</script><img src=x onerror=\"document.title='gone'\">"
 
 
@@ -23,6 +27,18 @@ def sign_in(page: Page, phone: str, password: str) -> None:
 def say(page: Page, text: str) -> None:
     page.fill("#body", text)
     page.press("#body", "Enter")
+
+
+def enter(page: Page, customer: Customer) -> None:
+    """Sign in on the customer's page, and be in a conversation."""
+    sign_in(page, customer.phone, PASSWORD)
+    expect(page.locator("#state")).not_to_be_empty()
+
+
+def top_up(customer: Customer, minor: int) -> None:
+    wish = {"amount": {"amount_minor": minor, "currency": "LKR"}, "method": {"type": "card", "card": CARD}}
+    paid = customer.post("/api/payment/wallet/top-ups", wish)
+    assert paid.status_code == 201, paid.text
 
 
 def bodies(page: Page) -> list[str]:
@@ -44,13 +60,9 @@ def test_flow_8_with_both_chat_processes_killed_on_the_way(
     care_platform: Platform, open_page: Callable[..., Page], customer: Customer
 ) -> None:
     agent = care_platform.people["agent"]
-    top_up = {"amount": {"amount_minor": 123_400, "currency": "LKR"}}
-    card = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2031, "cvc": "123", "name": "N"}
-    paid = customer.post("/api/payment/wallet/top-ups", top_up | {"method": {"type": "card", "card": card}})
-    assert paid.status_code == 201, paid.text
+    top_up(customer, 123_400)
     client, console = open_page("client"), open_page("console")
-    sign_in(client, customer.phone, PASSWORD)
-    expect(client.locator("#state")).not_to_be_empty()
+    enter(client, customer)
     sign_in(console, agent.phone, agent.password)
     console.check("#available")
 
@@ -62,6 +74,8 @@ def test_flow_8_with_both_chat_processes_killed_on_the_way(
     console.click("#mine button:has-text('Nimali Perera')")
     expect(console.locator("#card")).to_contain_text("LKR 1,234.00")
     expect(console.locator("#notes")).to_contain_text("asked for a person")
+    console.click("#team-view summary")
+    expect(console.locator("#agents")).to_contain_text(f"{agent.name} 1/4")
     say(console, "Good day, this is customer care")
     see_last(client, "Good day, this is customer care")
 
@@ -89,3 +103,98 @@ def test_flow_8_with_both_chat_processes_killed_on_the_way(
     everything = stored(customer)
     assert bodies(client) == bodies(console) == everything
     assert len(everything) == len(set(everything))
+
+
+WIRE = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(url, ...more) {
+    super(sessionStorage.cut ? url.replace("socket.io", "nothing") : url, ...more);
+    window.sockets.push(this);
+  }
+};
+"""
+
+
+class Wire:
+    """The wire between a page and chat's sockets, to be cut and mended; REST still works."""
+
+    def __init__(self, page: Page) -> None:
+        self._page, self._cut = page, False
+        page.add_init_script(WIRE)
+        page.route(
+            re.compile("transport=polling"),
+            lambda route: route.abort() if self._cut else route.continue_(),
+        )
+        page.reload()
+
+    def cut(self) -> None:
+        self._cut = True
+        self._page.evaluate("sessionStorage.cut = '1'; sockets.forEach((socket) => socket.close())")
+
+    def mend(self) -> None:
+        self._cut = False
+        self._page.evaluate("delete sessionStorage.cut")
+
+
+def test_what_is_written_offline_is_shown_as_unsent_survives_a_reload_and_is_sent_once(
+    care_platform: Platform, open_page: Callable[..., Page], customer: Customer
+) -> None:
+    client = open_page("client", viewport=PHONE)
+    wire = Wire(client)
+    enter(client, customer)
+    say(client, "before")
+    expect(client.locator("#messages .message.mine:not(.waiting)")).to_have_count(1)
+    wire.cut()
+    expect(client.locator("#offline")).to_be_visible()
+    say(client, "kept one")
+    say(client, "kept two")
+    expect(client.locator("#messages .waiting .body")).to_have_text(["kept one", "kept two"])
+    client.reload()
+    expect(client.locator("#messages .waiting .body")).to_have_text(["kept one", "kept two"])
+    wire.mend()
+    expect(client.locator("#offline")).to_be_hidden()
+    expect(client.locator("#messages .waiting")).to_have_count(0)
+    mine = [body for body in stored(customer) if body in ("before", "kept one", "kept two")]
+    assert mine == ["before", "kept one", "kept two"]
+
+
+def test_what_is_written_before_the_conversation_has_loaded_is_sent_when_it_has(
+    open_page: Callable[..., Page], customer: Customer
+) -> None:
+    client = open_page("client", viewport=PHONE)
+    held: list[Route] = []
+    client.route(re.compile(r"/api/chat/conversations\?"), lambda route: held.append(route), times=1)
+    sign_in(client, customer.phone, PASSWORD)
+    say(client, "too early?")
+    expect(client.locator("#messages .waiting .body")).to_have_text(["too early?"])
+    for route in held:
+        route.continue_()
+    expect(client.locator("#messages .message.mine:not(.waiting) .body")).to_have_text(["too early?"])
+    assert stored(customer)[0] == "too early?"
+
+
+def test_the_bot_offers_and_the_customer_orders_and_pays_in_the_chat(
+    open_page: Callable[..., Page], customer: Customer
+) -> None:
+    top_up(customer, 1_000_000)
+    client = open_page("client", viewport=PHONE, color_scheme="dark")
+    enter(client, customer)
+    say(client, "I want to buy a data pack")
+    client.locator(".offer .choice").first.click()
+    assert customer.get("/api/provisioning/orders").json()["items"] == [], "not before it is confirmed"
+    client.locator(".offer button.main").click()
+    expect(client.locator(".offer [role=status]")).to_contain_text("ORD-")
+    client.locator(".offer button.main").click()
+    assert customer.get("/api/payment/payments").json()["items"][0]["reference"]["type"] == "top_up"
+    client.locator(".offer button.main").click()
+    expect(client.locator(".offer [role=status]")).to_contain_text("paid")
+    eventually(
+        lambda: (
+            [order["state"] for order in customer.get("/api/provisioning/orders").json()["items"]]
+            == ["completed"]
+        ),
+        within=60,
+    )
+    say(client, "how much data do I have left?")
+    see_last(client, "MB left")

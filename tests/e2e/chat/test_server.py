@@ -225,6 +225,7 @@ def test_threads_can_take_the_place_of_eventlet(serve: Callable, device: Callabl
     assert server.wait(10) == 0
 
 
+@on_sqlite
 @pytest.mark.broker
 def test_two_processes_are_one_and_go_on_alone_without_the_broker(
     serve: Callable, device: Callable, own_rabbit: PrivateRabbit
