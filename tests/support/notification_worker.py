@@ -13,18 +13,24 @@ from flask import Flask
 from common import contracts
 from common.messaging.envelope import CONTENT_TYPE
 from common.messaging.topology import declare
+from tests.support.eventually import crowding
 
 
 @contextmanager
 def worker(app: Flask, folder: Path, rabbitmq_url: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """The process on the application's database; its log in the folder. Ends cleanly unless it has ended already."""
-    environment = os.environ | {
-        "NOTIFICATION_DATABASE_URL": app.extensions["sricare_settings"].database_url,
-        **{f"NOTIFICATION_{name.upper()}": value for name, value in settings.items()},
-        "RABBITMQ_URL": rabbitmq_url,
-        "JWKS_URL": "http://127.0.0.1:9/",
-        "SRICARE_ENV": "development",
-    }
+    environment = (
+        os.environ
+        | {
+            "NOTIFICATION_DATABASE_URL": app.extensions["sricare_settings"].database_url,
+            "NOTIFICATION_HTTP_TIMEOUT_S": "15",  # a crowded machine's sinks are slow, and what they got is not repeated
+            "NOTIFICATION_SMTP_TIMEOUT_S": "15",
+            **{f"NOTIFICATION_{name.upper()}": value for name, value in settings.items()},
+            "RABBITMQ_URL": rabbitmq_url,
+            "JWKS_URL": "http://127.0.0.1:9/",
+            "SRICARE_ENV": "development",
+        }
+    )
     with (folder / "worker.log").open("ab") as log:
         process = subprocess.Popen([sys.executable, "-m", "notification.worker"], env=environment, stdout=log)
     try:
@@ -32,7 +38,7 @@ def worker(app: Flask, folder: Path, rabbitmq_url: str, **settings: str) -> Iter
     finally:
         if process.poll() is None:
             process.terminate()
-            assert process.wait(timeout=12) == 0
+            assert process.wait(timeout=12 * crowding()) == 0
 
 
 def publish(url: str, bodies: list[tuple[str, bytes]]) -> None:

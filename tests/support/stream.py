@@ -14,7 +14,7 @@ import httpx
 import orjson
 from flask import Flask
 
-from tests.support.eventually import eventually
+from tests.support.eventually import crowding, eventually
 from tests.support.services import test_jwks
 
 
@@ -44,7 +44,7 @@ def event_streams(app: Flask, folder: Path, *, workers: int = 1) -> Iterator[tup
             yield url, process.pid
         finally:
             process.terminate()
-            process.wait(timeout=12)
+            process.wait(timeout=12 * crowding())
 
 
 @contextmanager

@@ -72,6 +72,13 @@ def test_a_text_that_tricks_loops_or_lacks_is_refused_at_once(client: FlaskClien
     assert client.get(PATH, headers=bearer(None, "admin")).json["version"] == 0
 
 
+def test_100_kb_are_no_text(client: FlaskClient) -> None:
+    for body, title in (("x" * 100_000, "Paid"), ("{{ name }}" * 10_000, "Paid"), ("x", "x" * 100_000)):
+        answer = write(client, body, title)
+        assert (answer.status_code, answer.json["code"]) == (422, "validation_failed")
+    assert client.get(PATH, headers=bearer(None, "admin")).json["version"] == 0
+
+
 def test_a_preview_shows_words_and_what_an_sms_costs(client: FlaskClient) -> None:
     path = f"{URL}/admin/templates/service.activated/si/sms/preview"
     answer = client.post(path, json={"body": "ක්‍රියාත්මකයි " * 8}, headers=bearer(None, "admin"))
