@@ -7,7 +7,7 @@ from flask import current_app
 from sqlalchemy.orm import Session
 
 from billing.config import Settings
-from billing.use_cases import accounts, payments, usage
+from billing.use_cases import accounts, payments, plans, usage
 from common.identity import REVOCATION_HANDLERS
 from common.messaging import Event
 from common.money import Money
@@ -31,7 +31,7 @@ def on_user_updated(session: Session, event: Event) -> None:
 
 def on_user_deactivated(session: Session, event: Event) -> None:
     REVOCATION_HANDLERS["user.deactivated"](session, event)
-    accounts.deactivate_account(session, user_id=event.subject, at=event.time)
+    plans.close_account(session, user_id=event.subject, at=event.time)
 
 
 def on_payment_completed(session: Session, event: Event) -> None:

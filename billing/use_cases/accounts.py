@@ -73,18 +73,24 @@ def set_kind(session: Session, *, user_id: str, kind: AccountKind) -> Account:
 
 
 def update_profile(session: Session, *, user_id: str, profile: dict[str, Any], as_of: datetime) -> None:
-    """Take over a profile, unless a newer one is known. Raises NotYet before the account is there."""
+    """Take over a profile, unless a newer one is known; who was gone may be back.
+
+    Raises NotYet before the account is there.
+    """
     account = _account_to_be(session, user_id)
     if as_of <= account.profile_as_of:
         return
     account.name, account.phone, account.email = profile["name"], profile["phone"], profile["email"]
     account.language, account.profile_as_of = profile["language"], as_of
+    if "active" in profile["changed"]:
+        account.deactivated_at = None
 
 
-def deactivate_account(session: Session, *, user_id: str, at: datetime) -> None:
-    """Note that the user is gone; what is owed stays owed. Raises NotYet before the account is there."""
+def deactivate_account(session: Session, *, user_id: str, at: datetime) -> Account:
+    """Note that the user is gone. Raises NotYet before the account is there."""
     account = _account_to_be(session, user_id)
     account.deactivated_at = account.deactivated_at or at
+    return account
 
 
 def lock_account_of(session: Session, user_id: str) -> Account:

@@ -18,7 +18,7 @@ from billing.errors import (
 from billing.models import Account, AccountKind, Plan, Subscription, SubscriptionTerm
 from billing.models.tariffs import RATES
 from billing.schemas import PlanIn
-from billing.use_cases.accounts import lock_account, lock_account_of
+from billing.use_cases.accounts import deactivate_account, lock_account, lock_account_of
 from billing.use_cases.periods import after, first_day, period_of, start_of
 from common import clock, ids
 from common.errors import NotFound, ValidationFailed
@@ -136,6 +136,22 @@ def _plan(wish: PlanIn, plan_id: str, created_by: str | None) -> Plan:
         offered=True,
         created_by=created_by,
     )
+
+
+def close_account(session: Session, *, user_id: str, at: datetime) -> None:
+    """The user is gone: what was subscribed then ends now, what is owed stays owed. Safe to repeat.
+
+    Raises NotYet before the account is there.
+    """
+    account = deactivate_account(session, user_id=user_id, at=at)
+    now = clock.now()
+    held = select(Subscription).where(
+        Subscription.account_id == account.id, Subscription.settled.is_(False), Subscription.started_at <= at
+    )
+    for subscription in session.scalars(held.with_for_update()):
+        if subscription.active_at(now):
+            current = _forget_future(session, subscription, now)
+            current.ends_at = subscription.ends_at = now
 
 
 def _lock_active(session: Session, subscription_id: str, user_id: str) -> tuple[Account, Subscription]:

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -77,6 +78,22 @@ def test_tokens_of_a_deactivated_user_are_refused_and_the_account_stays(client: 
     assert client.get("/api/billing/account", headers=headers).status_code == 401
     with reading() as session:
         assert session.scalars(select(Account)).one().deactivated_at is not None
+
+
+def test_who_was_gone_and_is_back_has_an_open_account(client: FlaskClient) -> None:
+    user_id = open_account()
+    profile = PROFILE | {"user_id": user_id, "name": "Nimali"}
+    news: list[tuple[str, dict[str, Any]]] = [
+        ("user.deactivated", {"user_id": user_id, "reason": "closed"}),
+        ("user.updated", profile | {"changed": ["roles"]}),
+        ("user.updated", profile | {"changed": ["active"]}),
+    ]
+    gone = []
+    for seconds, (event_type, data) in enumerate(news, start=1):
+        deliver(HANDLERS, an_event(event_type, user_id, data, time=clock.now() + timedelta(seconds=seconds)))
+        with reading() as session:
+            gone.append(session.scalars(select(Account)).one().deactivated_at is not None)
+    assert gone == [True, True, False]
 
 
 def test_customers_see_their_own_account_and_agents_anyones(client: FlaskClient) -> None:

@@ -9,6 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from billing import worker
+from billing.handlers import HANDLERS
 from billing.use_cases import billing_runs
 from common import clock
 from tests.support.billing import (
@@ -25,7 +26,7 @@ from tests.support.billing import (
     trial_balance,
     use,
 )
-from tests.support.services import bearer, emitted
+from tests.support.services import an_event, bearer, deliver, emitted
 
 START = datetime(2026, 11, 10, 6, tzinfo=UTC)
 
@@ -160,6 +161,23 @@ def test_cancelled_with_the_month_is_billed_to_its_end_and_no_further(client: Fl
     assert [lines(invoice) for invoice in invoices_of(client, user_id)] == [
         [("Mobile-100 · 2026-11 · 21/30", 210_000)]
     ]
+
+
+def test_who_is_gone_is_billed_for_the_days_held_and_no_further(client: FlaskClient) -> None:
+    user_id = open_account()
+    subscribe(client, user_id, offer_plan(client))
+    until(2026, 11, 20)
+    gone = an_event("user.deactivated", user_id, {"user_id": user_id, "reason": "closed"})
+    for _ in range(2):
+        deliver(HANDLERS, gone)
+        clock.move(timedelta(days=1))
+    until(2027, 1, 2)
+    for period in ("2026-11", "2026-12", "2027-01"):
+        run_billing(client, period)
+    listed = client.get(
+        "/api/billing/invoices", query_string={"user_id": user_id}, headers=bearer(None, "agent")
+    ).json["items"]
+    assert [lines(invoice) for invoice in listed] == [[("Mobile-100 · 2026-11 · 10/30", 100_000)]]
 
 
 def test_late_usage_comes_onto_the_next_invoice_once(client: FlaskClient) -> None:
