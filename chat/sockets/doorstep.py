@@ -11,15 +11,16 @@ from werkzeug.exceptions import default_exceptions
 
 from common import context, ids
 from common.errors import AppError, MalformedRequest
-from common.web.frame import SECURITY_HEADERS
+from common.web.frame import security_headers
 from common.web.problems import from_http, problem_response
 
 PATH = "/api/chat/socket.io"
 Wsgi = Callable[..., Iterable[bytes]]
 
 
-def with_doorstep(app: Flask, inner: Wsgi) -> Wsgi:
-    """The WSGI application with its doorstep; what is not for Engine.IO passes as it is."""
+def with_doorstep(app: Flask, inner: Wsgi, *, secure: bool) -> Wsgi:
+    """The WSGI application with its doorstep; what is not for Engine.IO passes as it is. `secure`: behind TLS."""
+    house = security_headers(secure=secure)
 
     def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not environ.get("PATH_INFO", "").startswith(PATH):
@@ -28,12 +29,16 @@ def with_doorstep(app: Flask, inner: Wsgi) -> Wsgi:
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             if status < "4":
-                return start_response(status, [*headers, *SECURITY_HEADERS], *exc_info)
+                return start_response(status, [*headers, *house], *exc_info)
             refused.append((int(status[:3]), headers))
             return lambda _: None
 
         body = inner(environ, start)
-        return _refusal(app, environ, start_response, *refused[0]) if refused else body
+        if not refused:
+            return body
+        status, headers = refused[0]
+        kept = [header for header in headers if header[0].startswith("Access-Control-")]
+        return _refusal(app, environ, start_response, status, [*kept, *house])
 
     return wsgi
 
@@ -49,8 +54,7 @@ def _refusal(
         request_id = ids.new_id()
         context.request_id.set(request_id)
         answer = problem_response(_error(status))
-        answer.headers.extend(header for header in headers if header[0].startswith("Access-Control-"))
-        answer.headers.extend(SECURITY_HEADERS)
+        answer.headers.extend(headers)
         answer.headers["X-Request-ID"] = request_id
         return answer(environ, start_response)
 

@@ -91,7 +91,7 @@ class Sockets:
         self.server: Any = self.socketio.server  # type: ignore[attr-defined]
         app.extensions["chat_sockets"] = self
         app.extensions["chat_together"] = Together(settings)
-        app.wsgi_app = with_doorstep(app, app.wsgi_app)  # type: ignore[method-assign]
+        app.wsgi_app = with_doorstep(app, app.wsgi_app, secure=settings.public_url.startswith("https://"))  # type: ignore[method-assign]
         # Not Flask-SocketIO's `on_event`: it makes a request context for every event, an eighth of what one costs.
         self.server.on("connect", self._connect, NAMESPACE)
         self.server.on("disconnect", self._disconnect, NAMESPACE)

@@ -47,7 +47,12 @@ def install_frame(app: Flask, *, secure: bool) -> None:
         environ["sricare.user"] = identity.user_id if identity else None
         return response
 
-    app.wsgi_app = Frame(app.wsgi_app, SECURITY_HEADERS + (_HSTS if secure else ()))  # type: ignore[method-assign]
+    app.wsgi_app = Frame(app.wsgi_app, security_headers(secure=secure))  # type: ignore[method-assign]
+
+
+def security_headers(*, secure: bool) -> tuple[tuple[str, str], ...]:
+    """What every answer carries; `secure`: it is reached over TLS."""
+    return SECURITY_HEADERS + (_HSTS if secure else ())
 
 
 class Frame:

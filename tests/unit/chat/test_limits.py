@@ -67,6 +67,14 @@ def test_pages_from_elsewhere_get_no_socket_unless_they_are_allowed(
         "/api/chat/socket.io/?EIO=4&transport=polling", headers={"Origin": origin} if origin else {}
     )
     assert answer.status_code == status
+    assert "Strict-Transport-Security" not in answer.headers
+
+
+def test_behind_tls_sockets_demand_it_too(database_url: str, tmp_path: Path) -> None:
+    app = make_app("chat", database_url, tmp_path, public_url="https://care.example.lk")
+    for query, status in (("EIO=4&transport=polling", 200), ("", 400)):
+        answer = app.test_client().get(f"/api/chat/socket.io/?{query}")
+        assert (answer.status_code, "Strict-Transport-Security" in answer.headers) == (status, True)
 
 
 def test_a_bucket_fills_with_time() -> None:
