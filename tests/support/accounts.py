@@ -83,7 +83,9 @@ def turn_on(client: FlaskClient, me: Person) -> tuple[str, list[str]]:
     """Put an authenticator app in force; its secret and the recovery codes."""
     begun: Any = client.post("/api/auth/mfa/totp", headers=me.headers)
     secret = begun.json["secret"]
-    answer: Any = client.post("/api/auth/mfa/totp/confirm", json={"code": code_of(secret)}, headers=me.headers)
+    answer: Any = client.post(
+        "/api/auth/mfa/totp/confirm", json={"code": code_of(secret)}, headers=me.headers
+    )
     assert answer.status_code == 200, answer.text
     return secret, answer.json["recovery_codes"]
 
