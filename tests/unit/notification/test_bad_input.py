@@ -72,7 +72,8 @@ def test_no_body_is_our_fault(client: FlaskClient, requests_to_all: list[tuple[s
         if method not in ("POST", "PUT", "PATCH"):
             continue
         for kind in ("application/json", "text/plain"):
-            for name, body in BODIES.items():
+            bodies = BODIES if kind == "application/json" else {"half": BODIES["half"]}
+            for name, body in bodies.items():
                 answer = client.open(path, method=method, data=body, headers=headers, content_type=kind)
                 tried += 1
                 assert answer.status_code < 500, (method, path, name)

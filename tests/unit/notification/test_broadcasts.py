@@ -199,31 +199,31 @@ def test_the_same_request_again_makes_no_second_one(client: FlaskClient) -> None
     assert len(client.get(PATH, headers=admin()).json["items"]) == 1
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"category": "security"},
-        {"channels": []},
-        {"channels": ["in_app", "in_app"]},
-        {"channels": ["webhook"]},
-        {"texts": {"en": words("en"), "si": words("si")}},
-        {"texts": {each: {"title": "t", "body": "b"} for each in ("en", "si", "ta")}, "channels": ["sms"]},
-        {"texts": {each: words(each) | {"body": "x" * 2001} for each in ("en", "si", "ta")}},
-        {"segment": {"languages": ["fr"]}},
-        {"segment": {"user_ids": []}},
-        {"segment": {"user_ids": ["nobody"]}},
-        {"starts_at": "tomorrow"},
-        {"starts_at": "2026-11-21T07:00:00"},
-        {"starts_at": "0001-01-01T00:00:00+14:00"},
-        {"per_minute": 0},
-        {"per_minute": 10**30},
-        {"unknown": 1},
-    ],
-)
-def test_a_wish_that_cannot_be_is_refused(client: FlaskClient, changes: dict[str, Any]) -> None:
-    answer = client.post(PATH, json=wish(**changes), headers=admin())
-    assert (answer.status_code, answer.json["code"]) == (422, "validation_failed"), answer.text
-    assert client.get(PATH, headers=admin()).json["items"] == []
+REFUSED = [
+    {"category": "security"},
+    {"channels": []},
+    {"channels": ["in_app", "in_app"]},
+    {"channels": ["webhook"]},
+    {"texts": {"en": words("en"), "si": words("si")}},
+    {"texts": {each: {"title": "t", "body": "b"} for each in ("en", "si", "ta")}, "channels": ["sms"]},
+    {"texts": {each: words(each) | {"body": "x" * 2001} for each in ("en", "si", "ta")}},
+    {"segment": {"languages": ["fr"]}},
+    {"segment": {"user_ids": []}},
+    {"segment": {"user_ids": ["nobody"]}},
+    {"starts_at": "tomorrow"},
+    {"starts_at": "2026-11-21T07:00:00"},
+    {"starts_at": "0001-01-01T00:00:00+14:00"},
+    {"per_minute": 0},
+    {"per_minute": 10**30},
+    {"unknown": 1},
+]
+
+
+def test_a_wish_that_cannot_be_is_refused(client: FlaskClient) -> None:
+    for changes in REFUSED:
+        answer = client.post(PATH, json=wish(**changes), headers=admin())
+        assert (answer.status_code, answer.json["code"]) == (422, "validation_failed"), answer.text
+        assert client.get(PATH, headers=admin()).json["items"] == []
 
 
 def test_they_are_for_admins(client: FlaskClient) -> None:

@@ -95,39 +95,39 @@ def test_a_customer_has_only_so_many(client: FlaskClient) -> None:
     assert (answer.status_code, answer.json["code"]) == (409, "too_many_webhooks")
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://example.lk/",
-        "https://127.0.0.1/",
-        "https://127.1/",
-        "https://2130706433/",
-        "https://0x7f.0.0.1/",
-        "https://0177.0.0.1./",
-        "https://169.254.169.254/latest/meta-data",
-        "https://[::1]/",
-        "https://[::ffff:10.0.0.1]/",
-        "https://[64:ff9b::7f00:1]/",
-        "https://[fe80::1%25eth0]/",
-        "https://10.0.0.1:8443/",
-        "https://localhost/",
-        "https://LOCALHOST./",
-        "https://notification/",
-        "https://db.internal/",
-        "https://user:password@example.lk/",
-        "https://example.lk\\@127.0.0.1/",
-        "https://example.lk:99999/",
-        "https://exa mple.lk/",
-        "https://example.lk/\r\nX: y",
-        "ftp://example.lk/",
-        "file:///etc/passwd",
-        "https:///x",
-        "nonsense",
-    ],
-)
-def test_an_address_that_is_not_of_the_open_internet_is_refused(client: FlaskClient, url: str) -> None:
-    answer = client.post(f"{URL}/webhooks", json={"url": url}, headers=bearer())
-    assert (answer.status_code, answer.json["code"]) == (422, "target_not_allowed"), url
+NOT_OPEN = [
+    "http://example.lk/",
+    "https://127.0.0.1/",
+    "https://127.1/",
+    "https://2130706433/",
+    "https://0x7f.0.0.1/",
+    "https://0177.0.0.1./",
+    "https://169.254.169.254/latest/meta-data",
+    "https://[::1]/",
+    "https://[::ffff:10.0.0.1]/",
+    "https://[64:ff9b::7f00:1]/",
+    "https://[fe80::1%25eth0]/",
+    "https://10.0.0.1:8443/",
+    "https://localhost/",
+    "https://LOCALHOST./",
+    "https://notification/",
+    "https://db.internal/",
+    "https://user:password@example.lk/",
+    "https://example.lk\\@127.0.0.1/",
+    "https://example.lk:99999/",
+    "https://exa mple.lk/",
+    "https://example.lk/\r\nX: y",
+    "ftp://example.lk/",
+    "file:///etc/passwd",
+    "https:///x",
+    "nonsense",
+]
+
+
+def test_an_address_that_is_not_of_the_open_internet_is_refused(client: FlaskClient) -> None:
+    for url in NOT_OPEN:
+        answer = client.post(f"{URL}/webhooks", json={"url": url}, headers=bearer())
+        assert (answer.status_code, answer.json["code"]) == (422, "target_not_allowed"), url
 
 
 @pytest.mark.parametrize(

@@ -41,35 +41,35 @@ def test_a_new_version_is_what_customers_read_from_then_on(client: FlaskClient) 
     assert client.get(PATH, headers=bearer(None, "admin")).json["version"] == 2
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{% for a in range(10**9) %}{% for b in range(10**9) %}x{% endfor %}{% endfor %}",
-        "{{ 'x' * 1000000000 }}",
-        "{{ 9 ** 999999999 }}",
-        "{{ range(100000) | list }}",
-        "{{ ''.__class__.__mro__ }}",
-        "{{ name.__class__ }}",
-        "{{ name['__class__'] }}",
-        "{{ name.format(name) }}",
-        "{{ cycler('a') }}",
-        "{{ self }}",
-        "{{ missing }}",
-        "{{ total.missing }}",
-        "{{ number | money }}",
-        "{{ number | pprint }}",
-        "{% include 'email.toml' %}",
-        "{% macro x() %}{{ x() }}{% endmacro %}{{ x() }}",
-        "{% set a = 1 %}{{ a }}",
-        "{{ number",
-        "{% if number %}",
-    ],
-)
-def test_a_text_that_tricks_loops_or_lacks_is_refused_at_once(client: FlaskClient, source: str) -> None:
-    answer = write(client, source)  # what would be run would never end
-    assert (answer.status_code, answer.json["code"]) == (422, "text_not_usable"), answer.text
-    assert answer.json["errors"][0]["field"] == "body"
-    assert client.get(PATH, headers=bearer(None, "admin")).json["version"] == 0
+TRICKS = [
+    "{% for a in range(10**9) %}{% for b in range(10**9) %}x{% endfor %}{% endfor %}",
+    "{{ 'x' * 1000000000 }}",
+    "{{ 9 ** 999999999 }}",
+    "{{ range(100000) | list }}",
+    "{{ ''.__class__.__mro__ }}",
+    "{{ name.__class__ }}",
+    "{{ name['__class__'] }}",
+    "{{ name.format(name) }}",
+    "{{ cycler('a') }}",
+    "{{ self }}",
+    "{{ missing }}",
+    "{{ total.missing }}",
+    "{{ number | money }}",
+    "{{ number | pprint }}",
+    "{% include 'email.toml' %}",
+    "{% macro x() %}{{ x() }}{% endmacro %}{{ x() }}",
+    "{% set a = 1 %}{{ a }}",
+    "{{ number",
+    "{% if number %}",
+]
+
+
+def test_a_text_that_tricks_loops_or_lacks_is_refused_at_once(client: FlaskClient) -> None:
+    for source in TRICKS:
+        answer = write(client, source)  # what would be run would never end
+        assert (answer.status_code, answer.json["code"]) == (422, "text_not_usable"), answer.text
+        assert answer.json["errors"][0]["field"] == "body"
+        assert client.get(PATH, headers=bearer(None, "admin")).json["version"] == 0
 
 
 def test_100_kb_are_no_text(client: FlaskClient) -> None:
