@@ -23,7 +23,7 @@ def worker(app: Flask, folder: Path, rabbitmq_url: str, **settings: str) -> Iter
         os.environ
         | {
             "NOTIFICATION_DATABASE_URL": app.extensions["sricare_settings"].database_url,
-            "NOTIFICATION_HTTP_TIMEOUT_S": "15",  # a crowded machine's sinks are slow, and what they got is not repeated
+            "NOTIFICATION_HTTP_TIMEOUT_S": "15",  # sinks on a crowded machine are slow
             "NOTIFICATION_SMTP_TIMEOUT_S": "15",
             **{f"NOTIFICATION_{name.upper()}": value for name, value in settings.items()},
             "RABBITMQ_URL": rabbitmq_url,
