@@ -19,18 +19,15 @@ from tests.support.eventually import crowding
 @contextmanager
 def worker(app: Flask, folder: Path, rabbitmq_url: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """The process on the application's database; its log in the folder. Ends cleanly unless it has ended already."""
-    environment = (
-        os.environ
-        | {
-            "NOTIFICATION_DATABASE_URL": app.extensions["sricare_settings"].database_url,
-            "NOTIFICATION_HTTP_TIMEOUT_S": "15",  # sinks on a crowded machine are slow
-            "NOTIFICATION_SMTP_TIMEOUT_S": "15",
-            **{f"NOTIFICATION_{name.upper()}": value for name, value in settings.items()},
-            "RABBITMQ_URL": rabbitmq_url,
-            "JWKS_URL": "http://127.0.0.1:9/",
-            "SRICARE_ENV": "development",
-        }
-    )
+    environment = os.environ | {
+        "NOTIFICATION_DATABASE_URL": app.extensions["sricare_settings"].database_url,
+        "NOTIFICATION_HTTP_TIMEOUT_S": "15",  # sinks on a crowded machine are slow
+        "NOTIFICATION_SMTP_TIMEOUT_S": "15",
+        **{f"NOTIFICATION_{name.upper()}": value for name, value in settings.items()},
+        "RABBITMQ_URL": rabbitmq_url,
+        "JWKS_URL": "http://127.0.0.1:9/",
+        "SRICARE_ENV": "development",
+    }
     with (folder / "worker.log").open("ab") as log:
         process = subprocess.Popen([sys.executable, "-m", "notification.worker"], env=environment, stdout=log)
     try:
