@@ -390,7 +390,7 @@ def test_whatever_happens_in_whatever_order_the_books_balance(
         lambda: Books(open_books),
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=25,
+            stateful_step_count=15,
             deadline=None,
             derandomize="BILLING_EXAMPLES" not in os.environ,
             database=None,
