@@ -220,6 +220,9 @@ def test_who_has_gone_is_not_recharged(client: FlaskClient) -> None:
     spend(client, me, 25_000)
     advance_payments()
     assert balance(client, me) == 5_000
+    assert len(emitted("payment.completed")) == 2, (
+        "the top-up and what was bought, no recharge that goes back"
+    )
 
 
 def test_new_settings_give_a_declined_card_three_tries_again(client: FlaskClient) -> None:
