@@ -110,7 +110,8 @@ def pay_from_wallet(session: Session, wish: Wish) -> Payment:
     payment = _new(wish, None)
     if not take_payable(session, payment):
         check_wish(session, wish)
-        raise AlreadyPaid()
+        if not take_payable(session, payment):  # once more: its event may have come between the two
+            raise AlreadyPaid()
     if _debit(session, payment):
         payment.state, payment.completed_at = PaymentState.COMPLETED, payment.created_at
         event = events.payment_completed(payment)

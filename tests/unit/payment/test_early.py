@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from common import clock, ids
 from common.db import reading, transaction
@@ -15,12 +16,14 @@ from common.db.tables import Heartbeat
 from payment.gateway.simulated import SimulatedCharge, SimulatedToken
 from payment.jobs import advance_payments, forget_methods
 from payment.models import Payment
+from payment.use_cases import payments
 from tests.support.payments import (
     DECLINED,
     LOSES_ANSWER,
     WALLET,
     balance,
     card,
+    new_order,
     order_event,
     pay,
     top_up,
@@ -126,6 +129,22 @@ def test_an_early_payment_from_the_wallet_is_made_when_the_order_arrives(client:
     advance_payments()
     states = sorted(read(client, payment["id"])["state"] for payment in (made, poor))
     assert states == ["completed", "failed"]
+    assert balance(client, ME) == 30_000
+
+
+def test_an_order_that_arrives_between_two_looks_is_paid_from_the_wallet(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first statement does not see it yet, the second one does."""
+    top_up(client, ME, 150_000)
+    order_id, take, looks = new_order(ME), payments.take_payable, iter((False,))
+
+    def take_later(session: Session, payment: Payment) -> bool:
+        return next(looks, None) is None and take(session, payment)
+
+    monkeypatch.setattr(payments, "take_payable", take_later)
+    answer = pay(client, ME, order_id, method=WALLET)
+    assert (answer.status_code, answer.json.get("state")) == (201, "completed"), answer.text
     assert balance(client, ME) == 30_000
 
 
