@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 PROMISED = 5.0
 """Limits up to here are promises to users, and hold on a machine that has time; longer ones are only patience,"""
-PATIENCE = 4 if "PYTEST_XDIST_WORKER" in os.environ else 1
+PATIENCE = 2 if "PYTEST_XDIST_WORKER" in os.environ else 1
 """of which a run of several tests at once on two cores needs more."""
 
 
@@ -35,5 +35,5 @@ def eventually(condition: Callable[[], T], *, within: float = 10.0, every: float
 
 
 def crowding() -> float:
-    """How many programs want each core, at least 1: what takes a second alone takes so many in a crowd."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    """How many programs want each core, from 1 to 4: what takes a second alone takes so many in a crowd."""
+    return min(4.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))

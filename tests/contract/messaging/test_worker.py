@@ -110,13 +110,13 @@ def test_the_heartbeat_says_whether_the_worker_has_its_broker(house: House) -> N
 
 def test_a_worker_waits_for_its_database_to_be_migrated(house: House) -> None:
     with house.app.app_context(), db.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+        connection.exec_driver_sql("DELETE FROM alembic_version")
     house.emit(1)
     with house.worker_process() as worker:
         eventually(lambda: "waiting for the database" in (house.folder / "worker.log").read_text(), within=60)
         assert house.effects() == []
         with house.app.app_context(), db.engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+            connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0001')")
         eventually(lambda: house.effects() == [1], within=60)
         worker.terminate()
         assert worker.wait(10 * crowding()) == 0
