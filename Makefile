@@ -26,7 +26,7 @@ demo: setup ## play a customer's story against the running platform
 	@exec $(PYTHON_IN_VENV) -m dev.demo
 
 test: lint ## lint, then every test (starts its own servers)
-	@exec $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@exec $(PYTHON_IN_VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff, mypy --strict, import rules; images, compose files and workflows
 	@$(PYTHON_IN_VENV) -m ruff check .

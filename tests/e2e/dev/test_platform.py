@@ -11,9 +11,7 @@ from tests.support.platform import Platform
 pytestmark = pytest.mark.platform
 
 LEFT_OUT = [
-    f"{service}-{kind}"
-    for service in ("payment", "provisioning", "notification", "chat")
-    for kind in ("web", "worker")
+    f"{service}-{kind}" for service in ("payment", "notification", "chat") for kind in ("web", "worker")
 ]
 
 

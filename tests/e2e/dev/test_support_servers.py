@@ -59,7 +59,7 @@ def test_a_private_rabbit_comes_back_with_its_messages_and_leaves_no_process() -
         )
         with _channel(rabbit.url) as channel:
             channel.basic_publish("", "kept", b"hello", DURABLE)
-        rabbit.kill()
+        rabbit.stop()
         assert broker.refusal(rabbit.url) == "does not answer (AMQPConnectionError)"
         rabbit.start()
         with _channel(rabbit.url) as channel:

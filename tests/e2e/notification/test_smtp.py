@@ -201,9 +201,9 @@ def test_mail_goes_encrypted_and_signed_in(security: str, certificate: tuple[Pat
         sender.send(an_email())
         sender.close()
         with pytest.raises(ProviderAway):
-            provider(port, password="wrong", **secure).send(an_email())
+            provider(port, password="wrong", timeout_s=1.0, **secure).send(an_email())
         with pytest.raises(ProviderAway):  # a certificate that nobody we trust has signed
-            provider(port, password=PASSWORD, **(secure | {"ca_file": None})).send(an_email())
+            provider(port, password=PASSWORD, timeout_s=1.0, **(secure | {"ca_file": None})).send(an_email())
     assert len(mailbox.messages) == 1
 
 
