@@ -119,6 +119,18 @@ def on_service_deactivated(session: Session, event: Event) -> None:
     )
 
 
+def on_allowance_used(session: Session, event: Event) -> None:
+    until = event.data["until"]
+    accounts.record_usage(
+        session,
+        service_id=event.data["service_id"],
+        kind=event.data["kind"],
+        used=event.data["used"],
+        until=datetime.fromisoformat(until) if until else None,
+        as_of=event.time,
+    )
+
+
 HANDLERS = {
     **REVOCATION_HANDLERS,
     "user.created": on_user_named,
@@ -127,6 +139,7 @@ HANDLERS = {
     **dict.fromkeys(("invoice.paid", "invoice.voided"), on_invoice_settled),
     "account.barred": on_account_barred,
     "account.restored": on_account_restored,
+    "allowance.used": on_allowance_used,
     **dict.fromkeys(("wallet.credited", "wallet.debited", "wallet.low_balance"), on_wallet_entry),
     "order.created": on_order_created,
     **dict.fromkeys(("order.cancelled", "order.failed"), on_order_ended),

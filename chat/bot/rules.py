@@ -101,13 +101,14 @@ def _data(question: Question, language: str) -> str:
 
 def _allowance(service: Service, allowance: dict[str, Any], language: str) -> str:
     left = max(0, allowance["granted"] - allowance["used"])
+    told_at = datetime.fromisoformat(allowance["as_of"]) if "as_of" in allowance else service.as_of
     line = say(
         "data",
         language,
         name=service.offering_name,
         left=f"{left:,}",
         granted=f"{allowance['granted']:,}",
-        as_of=_local(service.as_of),
+        as_of=_local(told_at),
     )
     if service.expires_at is None:
         return line

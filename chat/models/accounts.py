@@ -76,7 +76,8 @@ class Order(Base):
 
 
 class Service(Base):
-    """A live service with its allowances, each `{"kind", "granted", "used"}`, as of `as_of`."""
+    """A live service with its allowances, each `{"kind", "granted", "used"}` as of `as_of`, or of an `as_of` of its own
+    once usage was told."""
 
     __tablename__ = "services"
     __table_args__ = (Index("ix_services_user_id_id", "user_id", "id"),)

@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from chat.models import Bar, Invoice, Order, Service, Wallet
+from common import clock
+from common.messaging import NotYet
 
 Money = dict[str, Any]
 
@@ -95,3 +97,25 @@ def record_service(
     found.active, found.as_of = active, as_of
     if active:
         found.category, found.allowances, found.expires_at = category, allowances or [], expires_at
+
+
+def record_usage(
+    session: Session, *, service_id: str, kind: str, used: int, until: datetime | None, as_of: datetime
+) -> None:
+    """How much of an allowance is used in the validity that ends at `until`: within that the highest number holds.
+
+    Raises NotYet while the activation or renewal that it belongs to has not arrived.
+    """
+    found = session.get(Service, service_id, with_for_update=True)
+    if found is None:
+        raise NotYet(f"service {service_id} is not known here yet")
+    if until is not None and found.expires_at is not None and until > found.expires_at:
+        raise NotYet(f"the renewal of service {service_id} has not arrived yet")
+    if until != found.expires_at:
+        return
+    found.allowances = [
+        one | {"used": used, "as_of": clock.rfc3339(as_of)}
+        if one["kind"] == kind and used > one["used"]
+        else one
+        for one in found.allowances
+    ]

@@ -13,6 +13,7 @@ from chat.bot.intents import Intent, best, words
 from chat.config import Settings
 from chat.handlers import HANDLERS
 from common import clock, ids
+from common.messaging import NotYet
 from common.settings import SettingsError
 from tests.support.services import an_event, bearer, deliver, service_fixtures
 
@@ -158,16 +159,30 @@ def test_data_and_orders_come_from_what_was_told(client: FlaskClient) -> None:
     deliver(HANDLERS, an_event("order.created", NIMALI, created))
     assert "waiting for payment" in ask(client, conversation, "where is my order")
     service = ids.new_id()
+    until = clock.rfc3339(clock.now() + timedelta(days=30))
     active = shared | {
         "order_number": "ORD-A",
         "service_id": service,
         "category": "data",
         "allowances": [{"kind": "data_mb", "granted": 51200, "used": 200}],
-        "expires_at": clock.rfc3339(clock.now() + timedelta(days=30)),
+        "expires_at": until,
     }
+
+    def use(used: int, until: str = until) -> None:
+        usage = {"service_id": service, "user_id": NIMALI, "kind": "data_mb", "granted": 51200, "used": used}
+        deliver(HANDLERS, an_event("allowance.used", NIMALI, usage | {"until": until}))
+
+    with pytest.raises(NotYet):
+        use(1_200)
     deliver(HANDLERS, an_event("service.activated", NIMALI, active))
     assert "completed" in ask(client, conversation, "where is my order")
     assert "51,000 of 51,200 MB" in ask(client, conversation, "data left")
+    use(1_200)
+    use(700)  # overtaken
+    use(9_000, until=clock.rfc3339(clock.now() - timedelta(days=1)))  # of a validity that is over
+    assert "50,000 of 51,200 MB" in ask(client, conversation, "data left")
+    with pytest.raises(NotYet):
+        use(1, until=clock.rfc3339(clock.now() + timedelta(days=60)))
     gone = {"service_id": service, "user_id": NIMALI, "offering_name": "Data 50 GB", "reason": "expired"}
     deliver(HANDLERS, an_event("service.deactivated", NIMALI, gone))
     assert ask(client, conversation, "data left") == "You have no active data pack."
