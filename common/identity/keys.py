@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import httpx
 import jwt
 import orjson
 from sqlalchemy import delete, select
@@ -34,11 +33,16 @@ class KeySource(Protocol):
 
 
 def http_source(url: str) -> KeySource:
-    """Fetch the JWKS over HTTP. Raises httpx.HTTPError or ValueError."""
+    """Fetch the JWKS over HTTP. Raises OSError or ValueError."""
 
     def fetch() -> dict[str, Any]:
-        response = httpx.get(url, timeout=2.0)
-        response.raise_for_status()
+        import httpx  # a tenth of the time that a process takes to start, and few ever ask
+
+        try:
+            response = httpx.get(url, timeout=2.0)
+            response.raise_for_status()
+        except httpx.HTTPError as error:
+            raise OSError(type(error).__name__) from error
         document: dict[str, Any] = response.json()
         return document
 
@@ -75,8 +79,8 @@ class KeySet:
             jwks = self._source()["keys"]
             self._keys = {jwk["kid"]: _parse(jwk) for jwk in jwks}
             self._fetched_at = self._monotonic()
-        except (httpx.HTTPError, KeyError, ValueError, TypeError, jwt.PyJWTError) as error:
-            log.warning("signing keys cannot be fetched: %s", type(error).__name__)
+        except (OSError, KeyError, ValueError, TypeError, jwt.PyJWTError) as error:
+            log.warning("signing keys cannot be fetched: %r", error)
             if not self._keys:
                 self._keys = _load()
                 self._tried_at = self._monotonic() - REFETCH_AFTER_S + 1.0
