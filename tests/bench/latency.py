@@ -3,6 +3,11 @@
 SQLite databases, private broker, one customer who orders and pays 200 times, one after the other. After each answer the
 notification service is asked again and again on its own port until the message is there; so the figure includes half
 an asking interval (one GET, about 2 ms).
+
+Where it goes, by the times in the databases, on a quiet machine of two cores (2026-11, p50; whole runs gave 16 and
+23 ms): the event is made 2.6 ms before the answer is there; notification has handled it 10.5 ms after it was made
+(between two processes alone it takes 3.8), because provisioning, billing and auth take the same event up in the same
+milliseconds (10.4, 9.7, 9.5); then the asking finds it, with two or three GETs of 2.3 ms that want the same cores.
 """
 
 import time
