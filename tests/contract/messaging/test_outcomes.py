@@ -38,7 +38,7 @@ def test_a_message_delivered_many_times_takes_effect_once(house: House) -> None:
         house.send(document(house), times=30)
         house.emit(2)
         eventually(lambda: house.effects() == [1, 2])
-        eventually(lambda: house.peek(house.queue) == [])
+        eventually(lambda: house.waiting() == 0)
     assert house.effects() == [1, 2]
     assert house.dead() == []
 
@@ -163,7 +163,7 @@ def test_a_channel_that_the_broker_closes_is_opened_again(
         house.emit(2)
         eventually(lambda: house.effects() == [1, 2])
         eventually(lambda: worker.broker_connected)
-        eventually(lambda: house.peek(house.queue) == [])
+        eventually(lambda: house.waiting() == 0)
 
 
 def admit(server: PostgresServer, house: House, allowed: bool) -> None:

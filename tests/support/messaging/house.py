@@ -25,6 +25,7 @@ from common import contracts, ids
 from common.db import Id, ModelBase, init_database, reading, transaction, upgrade
 from common.db.tables import Outbox, service_metadata
 from common.messaging import Event, NotYet, Rejected, consumer, new_event, relay, topology
+from common.messaging.dead_letters import letters_of
 from common.messaging.handling import Handlers
 from common.messaging.worker import Job, Worker, run_worker
 from common.settings import Settings
@@ -170,17 +171,13 @@ class House:
 
     def dead(self) -> list[tuple[dict[str, Any], bytes]]:
         """Headers and bodies in the dead queue, which keeps them."""
-        return self.peek(topology.dead_queue(self.queue))
+        with self.broker() as connection, letters_of(connection, self.queue) as pile:
+            return [(letter.headers, letter.body) for letter in pile]
 
-    def peek(self, queue: str) -> list[tuple[dict[str, Any], bytes]]:
-        found: list[tuple[dict[str, Any], bytes]] = []
+    def waiting(self) -> int:
+        """How many messages wait in the house's queue."""
         with self.broker() as connection:
-            channel = connection.channel()
-            while True:
-                method, properties, body = channel.basic_get(queue)
-                if method is None or properties is None:
-                    return found
-                found.append((dict(properties.headers or {}), body or b""))
+            return connection.channel().queue_declare(self.queue, passive=True).method.message_count or 0
 
     def send(self, body: bytes, times: int = 1) -> None:
         """Put a message into the house's queue past the outbox."""
