@@ -1,7 +1,7 @@
 """Customers, plans, usage, months billed and dunned, payments, refunds, credit notes, disputes and deaths in any order:
 the books always balance, nobody is billed twice for a month, and nobody is barred without notice.
 
-A small number of examples here; `BILLING_EXAMPLES=300` for a long run.
+A small number of examples here; `BILLING_EXAMPLES=50 BILLING_STEPS=50`, repeated, for a long run.
 """
 
 import os
@@ -51,6 +51,7 @@ from tests.support.billing import (
 from tests.support.services import bearer, emitted, make_app
 
 EXAMPLES = int(os.environ.get("BILLING_EXAMPLES", "4"))
+STEPS = int(os.environ.get("BILLING_STEPS", "15"))
 START = datetime(2026, 11, 10, 6, tzinfo=UTC)
 TAXES = [
     {"code": "CESS", "name": "Cess", "rate_percent": "2.5"},
@@ -390,7 +391,7 @@ def test_whatever_happens_in_whatever_order_the_books_balance(
         lambda: Books(open_books),
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=15,
+            stateful_step_count=STEPS,
             deadline=None,
             derandomize="BILLING_EXAMPLES" not in os.environ,
             database=None,

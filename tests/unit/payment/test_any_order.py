@@ -1,7 +1,7 @@
 """Orders, payments, refunds, top-ups, lost answers and deaths in any order: when all has come to rest, every rupee
 that came in went out again or is a balance, and nothing was charged, credited or told twice.
 
-A small number of examples here; `PAYMENT_EXAMPLES=500` for a long run.
+A small number of examples here; `PAYMENT_EXAMPLES=50 PAYMENT_STEPS=50`, repeated, for a long run.
 """
 
 import os
@@ -38,6 +38,7 @@ from tests.support.payments import (
 from tests.support.services import bearer, emitted
 
 EXAMPLES = int(os.environ.get("PAYMENT_EXAMPLES", "5"))
+STEPS = int(os.environ.get("PAYMENT_STEPS", "20"))
 PRICE = 10_000
 CARDS = st.sampled_from((GOOD, GOOD, DECLINED, ASKS_OTP, LOSES_ANSWER))
 ACCIDENTS = st.sampled_from(
@@ -254,7 +255,7 @@ def test_whatever_happens_in_whatever_order_every_rupee_is_accounted_for(
         lambda: Shop(app, accidents),
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=20,
+            stateful_step_count=STEPS,
             deadline=None,
             derandomize="PAYMENT_EXAMPLES" not in os.environ,
             database=None,
