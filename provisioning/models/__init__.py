@@ -29,7 +29,6 @@ from provisioning.models.network import (
 from provisioning.models.orders import Order, OrderChange, OrderState, Part
 from provisioning.models.ring_tones import RingTone, ToneState
 from provisioning.models.services import Service, ServiceState
-from provisioning.models.usage import Usage
 from provisioning.models.wishes import Wish
 
 __all__ = [
@@ -63,7 +62,6 @@ __all__ = [
     "StockKind",
     "StockState",
     "ToneState",
-    "Usage",
     "Wish",
     "WrongState",
 ]

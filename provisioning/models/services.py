@@ -81,21 +81,6 @@ class Service(Base):
         ends = self.expires_at is not None and self.expires_at <= clock.now() + time
         return self.live and self.deactivation_requested_at is None and ends
 
-    def draw(self, kind: str, wanted: int, *, at: datetime) -> int:
-        """How much of what was used at an instant this service's allowances cover; it is used up then."""
-        if self.activated_at is None or at < self.activated_at:
-            return 0
-        if self.expires_at is not None and at >= self.expires_at:
-            return 0
-        drawn, allowances = 0, []
-        for one in self.allowances:
-            part = min(wanted - drawn, one["granted"] - one["used"]) if one["kind"] == kind else 0
-            drawn += part
-            allowances.append({**one, "used": one["used"] + part})
-        if drawn:
-            self.allowances = allowances
-        return drawn
-
     def show_used(self, kind: str, used: int, *, until: datetime | None) -> None:
         """So much of an allowance is used, as billing counts it. News of an earlier validity, or less than is known
         already, changes nothing."""

@@ -1,10 +1,10 @@
-"""Stock and usage: what staff and the network's own systems hand in."""
+"""Stock: what staff hand in and give out."""
 
 from datetime import timedelta
 
 from flask import Response, current_app
 
-from common.db import PageQuery, reading, rerun_lost_race, transaction
+from common.db import PageQuery, reading, transaction
 from common.errors import NotFound
 from common.web import operation, reply, reply_page, work_id
 from provisioning import queries
@@ -21,11 +21,8 @@ from provisioning.schemas import (
     StockItemOut,
     StockQuery,
     SubscriberIn,
-    UsageBatchIn,
-    UsageBatchOut,
 )
 from provisioning.use_cases import inventory
-from provisioning.use_cases.usage import record_usage
 
 POOLS = {"msisdns": StockKind.MSISDN, "sims": StockKind.SIM}
 
@@ -148,20 +145,3 @@ def post_release(name: str, item_id: str) -> Response:
             actor=actor(),
         )
         return reply(StockItemOut.of(item))
-
-
-@routes.post("/admin/usage-records")
-@operation(
-    "Draw usage from allowances; a record's id counts once",
-    body=UsageBatchIn,
-    returns={200: UsageBatchOut},
-    roles=("admin",),
-)
-def post_usage_records(body: UsageBatchIn) -> Response:
-    @rerun_lost_race
-    def draw() -> Response:
-        with transaction() as session:
-            taken, known = record_usage(session, body.records)
-            return reply(UsageBatchOut(accepted=taken, known=known))
-
-    return draw()

@@ -55,9 +55,6 @@ from provisioning.schemas.staff import (
     StockItemOut,
     StockQuery,
     SubscriberIn,
-    UsageBatchIn,
-    UsageBatchOut,
-    UsageIn,
     UserId,
 )
 
@@ -110,9 +107,6 @@ __all__ = [
     "StockQuery",
     "SubscriberIn",
     "Text",
-    "UsageBatchIn",
-    "UsageBatchOut",
-    "UsageIn",
     "UsedAllowance",
     "UserId",
     "WishOut",

@@ -1,10 +1,10 @@
-"""What staff and the network's own systems send and get."""
+"""What staff send and get."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from common.db import PageQuery
 from common.ids import UUID_PATTERN
@@ -26,7 +26,7 @@ from provisioning.models import (
     StockKind,
     StockState,
 )
-from provisioning.schemas.sales import OfferingOut, OrderOut, OrdersQuery, order_fields, printable
+from provisioning.schemas.sales import OfferingOut, OrderOut, OrdersQuery, order_fields
 
 
 class AdminOfferingOut(OfferingOut):
@@ -249,20 +249,3 @@ class StockItemOut(BaseModel):
             user_id=None if free else item.user_id,
             until=None if free else item.until,
         )
-
-
-class UsageIn(Body):
-    id: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(printable)]
-    user_id: UserId
-    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40, examples=["data_mb"])]
-    amount: int = Field(gt=0, le=10**9)
-    used_at: AwareDatetime
-
-
-class UsageBatchIn(Body):
-    records: list[UsageIn] = Field(min_length=1, max_length=500)
-
-
-class UsageBatchOut(BaseModel):
-    accepted: int
-    known: int = Field(description="of these the ids had come before; they changed nothing")

@@ -1,4 +1,4 @@
-"""Pools of numbers and SIM cards, and allowances drawn down by use."""
+"""Pools of numbers and SIM cards, and allowances as billing counts what was used."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,6 @@ from tests.support.services import an_event, bearer, deliver
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 INVENTORY = "/api/provisioning/admin/inventory"
-USAGE = "/api/provisioning/admin/usage-records"
 
 
 @pytest.fixture
@@ -145,25 +144,6 @@ def test_one_of_many_who_want_a_number_gets_it(
         assert sorted(pool.map(reserve, [ids.new_id() for _ in range(4)])) == [200, 409, 409, 409]
 
 
-def usage(shopper: Shopper, amount: int, **changes: Any) -> dict[str, Any]:
-    record = {"id": ids.new_id(), "user_id": shopper.user_id, "kind": "data_mb", "amount": amount}
-    return record | {"used_at": clock.rfc3339(clock.now())} | changes
-
-
-def test_use_is_drawn_once_from_what_ends_first(
-    client: FlaskClient, shopper: Shopper, network: Network, admin: dict[str, str]
-) -> None:
-    for code in ("data-50gb", "data-1gb"):
-        shopper.buy(code)
-        network.carry_out_all()
-    records = [usage(shopper, 1000), usage(shopper, 100), usage(shopper, 7, kind="sms")]
-    for expected in ({"accepted": 3, "known": 0}, {"accepted": 0, "known": 3}):
-        drawn = client.post(USAGE, json={"records": records}, headers=admin)
-        assert (drawn.status_code, drawn.json) == (200, expected)
-    used = {s["offering"]["code"]: s["allowances"][0]["used"] for s in shopper.services()}
-    assert used == {"data-1gb": 1024, "data-50gb": 76}
-
-
 def test_what_billing_counts_as_used_is_shown_the_highest_of_its_own_validity(
     shopper: Shopper, network: Network
 ) -> None:
@@ -183,37 +163,3 @@ def test_what_billing_counts_as_used_is_shown_the_highest_of_its_own_validity(
     ends = service["expires_at"]
     assert [told(600, ends), told(400, ends), told(700, "2026-01-01T00:00:00Z")] == [600] * 3
     assert told(2000, ends) == 1024
-
-
-def test_use_from_before_a_service_draws_nothing_from_it(
-    client: FlaskClient, shopper: Shopper, network: Network, admin: dict[str, str]
-) -> None:
-    earlier = usage(shopper, 5, used_at=clock.rfc3339(clock.now() - timedelta(hours=1)))
-    shopper.buy("data-1gb")
-    network.carry_out_all()
-    client.post(USAGE, json={"records": [earlier]}, headers=admin)
-    assert shopper.services()[0]["allowances"][0]["used"] == 0
-
-
-def test_concurrent_batches_lose_nothing(
-    app: Flask, client: FlaskClient, shopper: Shopper, network: Network, admin: dict[str, str]
-) -> None:
-    shopper.buy("data-50gb")
-    network.carry_out_all()
-    shared = usage(shopper, 10)
-
-    def send(_number: int) -> int:
-        records = [shared, *(usage(shopper, 3) for _ in range(5))]
-        return app.test_client().post(USAGE, json={"records": records}, headers=admin).status_code
-
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(send, range(4))) == [200] * 4
-    assert shopper.services()[0]["allowances"][0]["used"] == 10 + 4 * 5 * 3
-
-
-@pytest.mark.parametrize("wrong", [{"amount": 0}, {"kind": "Data"}, {"used_at": "now"}, {"user_id": "x"}])
-def test_bad_usage_is_refused_and_draws_nothing(
-    client: FlaskClient, shopper: Shopper, admin: dict[str, str], wrong: dict[str, Any]
-) -> None:
-    bad = client.post(USAGE, json={"records": [usage(shopper, 1), usage(shopper, 1) | wrong]}, headers=admin)
-    assert bad.status_code == 422
