@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from flask import Response
 
-from common.db import reading, transaction
+from common.db import Page, reading, transaction
 from common.errors import NotFound
 from common.identity import identity
 from common.web import operation, reply, reply_page
@@ -21,6 +21,7 @@ from notification.schemas.admin import (
     AdminDeliveriesQuery,
     AdminDeliveryDetailOut,
     AdminDeliveryOut,
+    EventTextsOut,
     PreviewOut,
     TextIn,
     TextOut,
@@ -70,6 +71,17 @@ def post_delivery_retry(delivery_id: str) -> Response:
             extra={"delivery_id": delivery_id, "user_id": delivery.user_id, "staff_id": identity().user_id},
         )
         return reply(AdminDeliveryOut.of(delivery), 202)
+
+
+@routes.get("/admin/templates")
+@operation(
+    "List what customers are told of, and by which channels",
+    returns={200: EventTextsOut},
+    roles=("admin",),
+    page=True,
+)
+def list_templates() -> Response:
+    return reply_page(Page(list(rendering.texts()), None), EventTextsOut)
 
 
 @routes.get("/admin/templates/<code>/<language>/<channel>")

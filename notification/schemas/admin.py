@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from common.db import PageQuery
 from common.schemas import Body
+from notification import rendering, untold
 from notification.gateway.base import masked
 from notification.models import (
     AttemptOutcome,
@@ -16,6 +17,7 @@ from notification.models import (
     DeliveryAttempt,
     DeliveryState,
     Language,
+    category_of,
 )
 from notification.schemas.targets import DeliveryOut, delivery_fields
 
@@ -100,6 +102,24 @@ class TextOut(BaseModel):
     version: int = Field(description="0 is the shipped text")
     title: str | None
     body: str
+
+
+class EventTextsOut(BaseModel):
+    code: str = Field(examples=["invoice.issued"])
+    category: Category
+    channels: list[str] = Field(
+        description="with a text in each language; push and webhooks carry `in_app`'s"
+    )
+    left_out: dict[str, str] = Field(description="channel → why this event is not told by it")
+
+    @classmethod
+    def of(cls, code: str) -> Self:
+        return cls(
+            code=code,
+            category=category_of(code),
+            channels=sorted(rendering.channels_of(code)),
+            left_out=dict(untold.CHANNELS.get(code, {})),
+        )
 
 
 class PreviewOut(BaseModel):

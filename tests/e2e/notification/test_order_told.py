@@ -78,7 +78,7 @@ def test_an_order_is_told_in_three_languages_by_every_way_out(
             publish(
                 broker_url, [event for language, user in buyers.items() for event in story(user, language)]
             )
-            # For each: e-mails of welcome, payment and activation; an SMS of the activation; all four by webhook.
+            # For each: an e-mail of each event; an SMS of the activation; all four by webhook.
             eventually(lambda: _all_of(mailbox, sink), within=20)
     for language, user_id in buyers.items():
         _check(app, user_id, language, mailbox, sink)
@@ -86,7 +86,7 @@ def test_an_order_is_told_in_three_languages_by_every_way_out(
 
 def _all_of(mailbox: Mailbox, sink: HttpSink) -> bool:
     got = Counter(["mail"] * len(mailbox.messages) + [got.path for got in sink.got])
-    assert got == {"mail": 9, "/sms": 3} | {f"/hook/{language}": 4 for language in NAMES}
+    assert got == {"mail": 12, "/sms": 3} | {f"/hook/{language}": 4 for language in NAMES}
     return True
 
 
@@ -106,6 +106,6 @@ def _check(app: Flask, user_id: str, language: str, mailbox: Mailbox, sink: Http
     assert next(call["data"]["body"] for call in calls if call["type"] == "service.activated") == activated
     sms = [orjson.loads(got.body)["text"] for got in sink.got if got.path == "/sms"]
     assert len([text for text in sms if re.search(SCRIPT[language], text)]) == 1
-    assert len(texts) == 3
+    assert len(texts) == 4
     for text in (*texts, *(item["body"] for item in inbox)):
         assert re.search(SCRIPT[language], text.replace("Dear ", "")) or language == "en"

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from common import contracts
 from notification import rendering, templating
-from notification.handlers import HANDLERS
+from notification.handlers import HANDLERS, TOLD_TO_CUSTOMERS
 from notification.models import Language
 from notification.worker import use_changed_texts
 from tests.support.notifications import a_customer, tell
@@ -90,6 +90,16 @@ def test_a_preview_shows_words_and_what_an_sms_costs(client: FlaskClient) -> Non
     answer = client.post(english, json=body, headers=bearer(None, "admin")).json
     assert (answer["encoding"], answer["parts"]) == ("gsm7", 1)
     assert "Until 21 November 2026" in answer["body"]
+
+
+def test_staff_see_what_is_told_by_which_channel_and_why_not_by_the_others(client: FlaskClient) -> None:
+    answer = client.get(f"{URL}/admin/templates", headers=bearer(None, "admin"))
+    found = {each["code"]: each for each in answer.json["items"]}
+    assert set(found) == {"user.created", *TOLD_TO_CUSTOMERS}
+    assert found["invoice.overdue"]["channels"] == ["email", "in_app", "sms"]
+    assert (found["invoice.overdue"]["category"], found["invoice.overdue"]["left_out"]) == ("statutory", {})
+    assert list(found["order.created"]["left_out"]) == ["sms"]
+    assert client.get(f"{URL}/admin/templates", headers=bearer(None, "agent")).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["nonsense/en/sms", "invoice.paid/fr/in_app", "invoice.paid/en/sms"])
