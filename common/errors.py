@@ -7,12 +7,14 @@ from typing import Any, ClassVar
 class AppError(Exception):
     """A refusal. Subclasses set status, code and title; services keep theirs in `errors.py`.
 
-    `extra` are further members of the problem document; `retry_after` is in seconds.
+    `errors` name the fields that are wrong; without them it is `field`, where a refusal has one. `extra` are further
+    members of the problem document; `retry_after` is in seconds.
     """
 
     status: ClassVar[int] = 400
     code: ClassVar[str] = "bad_request"
     title: ClassVar[str] = "Bad request"
+    field: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -26,6 +28,8 @@ class AppError(Exception):
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.errors = errors
+        if errors is None and self.field is not None:
+            self.errors = [{"field": self.field, "message": self.detail}]
         self.extra = extra
         self.retry_after = retry_after
         self.headers = headers
@@ -81,10 +85,12 @@ class UnsupportedMediaType(AppError):
 
 class ValidationFailed(AppError):
     status, code, title = 422, "validation_failed", "Some fields are not valid"
+    field = "body"
 
 
-class IdempotencyKeyReused(AppError):
-    status, code, title = 422, "idempotency_key_reused", "This Idempotency-Key came with another body before"
+class IdempotencyKeyReused(ValidationFailed):
+    code, title = "idempotency_key_reused", "This Idempotency-Key came with another body before"
+    field = "Idempotency-Key"
 
 
 class TooManyRequests(AppError):

@@ -35,10 +35,12 @@ class NoActionPending(Conflict):
 
 class AmountMismatch(ValidationFailed):
     code, title = "amount_mismatch", "The amount is not the amount due"
+    field = "amount"
 
 
 class OtpInvalid(ValidationFailed):
     code, title = "otp_invalid", "The one-time password is not right"
+    field = "otp"
 
 
 class NotRefundable(Conflict):
@@ -47,6 +49,7 @@ class NotRefundable(Conflict):
 
 class RefundTooLarge(ValidationFailed):
     code, title = "refund_too_large", "More than what is left of the payment"
+    field = "amount"
 
 
 class WalletTooLow(Conflict):
@@ -59,6 +62,7 @@ class RecipientUnknown(NotFound):
 
 class VoucherInvalid(ValidationFailed):
     code, title = "voucher_invalid", "There is no such voucher, or it is used or out of date"
+    field = "code"
 
 
 class TooManyGuesses(TooManyRequests):

@@ -50,6 +50,7 @@ def test_another_body_under_the_same_key_is_refused(client: FlaskClient) -> None
     post(client)
     other = post(client, name="b")
     assert (other.status_code, other.json["code"]) == (422, "idempotency_key_reused")
+    assert [each["field"] for each in other.json["errors"]] == ["Idempotency-Key"]
     assert rows() == 1
 
 

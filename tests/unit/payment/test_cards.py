@@ -96,6 +96,7 @@ def test_only_the_exact_amount_and_currency(client: FlaskClient) -> None:
     order_id = new_order(ME)
     answer = pay(client, ME, order_id, amount_minor=119_999)
     assert (answer.status_code, answer.json["code"]) == (422, "amount_mismatch")
+    assert [each["field"] for each in answer.json["errors"]] == ["amount"]
     body = {
         "reference": {"type": "order", "id": order_id},
         "amount": {"amount_minor": 120_000, "currency": "USD"},
