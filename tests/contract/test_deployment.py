@@ -3,7 +3,10 @@
 import ast
 import importlib.util
 import re
+import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -69,7 +72,26 @@ def test_an_image_runs_as_nobody_on_its_own_port_from_its_own_folder(service: st
     copied = set(re.findall(r"^COPY (\w+) \w+$", final, re.M))
     assert copied == {"common", service}
     assert "pip install" not in final
-    assert f":{PORTS[service]}/ready" in final
+    assert f'"common/probe.py", "{PORTS[service]}", "/ready"]' in final
+
+
+def test_a_health_check_passes_only_for_an_answer_of_200() -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response_only(200 if self.path == "/ready" else 503)
+            self.end_headers()
+
+    def probe(path: str) -> int:
+        program = [sys.executable, "-I", "-S", "common/probe.py", str(server.server_port), path]
+        return subprocess.run(program, cwd=ROOT, check=False).returncode
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        found = probe("/ready"), probe("/metrics")
+        server.shutdown()
+        thread.join()
+    assert (*found, probe("/ready")) == (0, 1, 1)
 
 
 @pytest.mark.parametrize("file", COMPOSE)
