@@ -172,6 +172,15 @@ def test_workflows_may_do_only_what_they_say() -> None:
         assert document["permissions"] == {"contents": "read"}, file.name
 
 
+def test_workflows_run_others_code_by_its_hash_only() -> None:
+    """A tag can be moved to other code, which would see the registry's token and the way into production."""
+    for file in (ROOT / ".github/workflows").glob("*.yml"):
+        for used in re.findall(r"uses: (.*)", file.read_text()):
+            assert used == "./.github/workflows/service.yml" or re.fullmatch(
+                r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used
+            ), f"{file.name}: {used}"
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_kubernetes_runs_what_compose_runs(service: str) -> None:
     documents = list(yaml.safe_load_all((KUBERNETES / "base" / f"{service}.yaml").read_text()))
