@@ -52,6 +52,7 @@ TOLD_TO_CUSTOMERS = (
     "user.email.verification.requested",
     "user.password.reset.requested",
     "user.password.changed",
+    "user.phone.changed",
     "user.locked_out",
     "kyc.approved",
     "kyc.rejected",

@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+from jinja2 import TemplateError
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from common import clock
 from common.db import Page, PageQuery, fetch_page
 from common.errors import NotFound
+from notification import rendering
 from notification.models import (
+    AttemptOutcome,
     Broadcast,
+    Channel,
     Delivery,
     DeliveryAttempt,
     Device,
@@ -18,8 +22,10 @@ from notification.models import (
     Notification,
     Preference,
     Recipient,
+    TextVersion,
     Webhook,
 )
+from notification.rendering import Words
 from notification.schemas.admin import AdminDeliveriesQuery
 
 _INBOX = select(
@@ -156,3 +162,34 @@ def get_delivery(session: Session, delivery_id: str) -> tuple[Delivery, list[Del
         raise NotFound()
     tries = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id)
     return delivery, list(session.scalars(tries.order_by(DeliveryAttempt.number)))
+
+
+def get_proof(
+    session: Session, delivery_id: str
+) -> tuple[Delivery, list[DeliveryAttempt], DeliveryAttempt | None, Words | None]:
+    """A message with its attempts, the one that the provider took, and the words that it then carried: None of words
+    with a code in them, and where they cannot be shown to be the same. Raises NotFound."""
+    delivery, attempts = get_delivery(session, delivery_id)
+    taken = [each for each in attempts if each.outcome is AttemptOutcome.SENT]
+    return (
+        delivery,
+        attempts,
+        *((taken[-1], _words_of(session, delivery, taken[-1])) if taken else (None, None)),
+    )
+
+
+def _words_of(session: Session, delivery: Delivery, attempt: DeliveryAttempt) -> Words | None:
+    """Written again from the version of the text that the attempt names."""
+    if attempt.words_sha256 is None or attempt.text_version is None:
+        return None
+    mine = delivery.channel in (Channel.EMAIL, Channel.SMS)
+    channel = delivery.channel.value if mine else rendering.IN_APP
+    try:
+        text = rendering.as_shipped(delivery.event_type, delivery.language, channel)
+        if attempt.text_version:
+            key = (delivery.event_type, delivery.language, channel, attempt.text_version)
+            text = attempt.text_version, session.get_one(TextVersion, key).parts
+        words = rendering.render_text(text, delivery.language, delivery.data)
+    except (TemplateError, LookupError, TypeError, ValueError):
+        return None
+    return words if words.digest == attempt.words_sha256 else None

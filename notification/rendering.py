@@ -3,6 +3,7 @@
 Templates run in Jinja2's sandbox; a variable that the event lacks is an error, never an empty place in a message.
 """
 
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,21 +15,29 @@ from jinja2 import StrictUndefined, Template, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from notification import formatting
-from notification.models import Channel, Language
+from notification.models import Language
 
 TEMPLATES = Path(__file__).parent / "templates"
 TITLE_LENGTH = 300
 IN_APP = "in_app"
+Text = tuple[int, Mapping[str, str]]
+"""A version (0 as shipped), and part → source."""
 GENERAL = frozenset({"broadcast", "digest"})
 """Families of messages that are of no event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a channel shows: `title` is the subject of an e-mail and empty for an SMS."""
+    """What a channel shows: `title` is the subject of an e-mail and empty for an SMS. `version` is that of the text."""
 
     title: str
     body: str
+    version: int = 0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 by which the same words can be known again."""
+        return hashlib.sha256(f"{self.title}\n{self.body}".encode()).hexdigest()
 
 
 @cache
@@ -43,11 +52,9 @@ def _general(family: str) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
     return tomllib.loads((TEMPLATES / f"{family}.toml").read_text("utf-8"))
 
 
-def _source(event_type: str, language: Language, channel: str) -> Mapping[str, str]:
-    family = event_type.partition(".")[0]
-    if family in GENERAL:
-        return _general(family)[language.value][channel]
-    return _changed.get((event_type, language.value, channel)) or texts()[event_type][language.value][channel]
+def _source(event_type: str, language: Language, channel: str) -> Text:
+    changed = _changed.get((event_type, language.value, channel))
+    return changed or as_shipped(event_type, language, channel)
 
 
 @cache
@@ -58,21 +65,25 @@ def channels_of(event_type: str) -> frozenset[str]:
 
 def render(event_type: str, language: Language, channel: str, context: Mapping[str, Any]) -> Words:
     """The words of one message. Raises jinja2.TemplateError."""
-    sources = _source(event_type, language, channel)
+    return render_text(_source(event_type, language, channel), language, context)
+
+
+def render_text(text: Text, language: Language, context: Mapping[str, Any]) -> Words:
+    """Raises jinja2.TemplateError."""
+    version, sources = text
     parts = {part: _compiled(language.value, source) for part, source in sources.items()}
     title = " ".join(parts["title"].render(context).split()) if "title" in parts else ""
-    return Words(_shortened(title, TITLE_LENGTH), parts["body"].render(context).strip())
+    return Words(_shortened(title, TITLE_LENGTH), parts["body"].render(context).strip(), version)
 
 
-def render_email(event_type: str, language: Language, context: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Subject, plain text and HTML; greeting and closing are the same in every e-mail of a language."""
-    words = render(event_type, language, Channel.EMAIL.value, context)
+def render_email(words: Words, language: Language, context: Mapping[str, Any]) -> tuple[str, str]:
+    """Plain text and HTML; greeting and closing are the same in every e-mail of a language."""
     frame = _frame(language.value)
     greeting = frame["greeting"].render(context)
     closing = frame["closing"].render(context)
     paragraphs = [greeting, *(part.strip() for part in words.body.split("\n\n")), closing]
     html = _layout().render(language=language.value, title=words.title, paragraphs=paragraphs)
-    return words.title, "\n\n".join(paragraphs) + "\n", html
+    return "\n\n".join(paragraphs) + "\n", html
 
 
 def _shortened(text: str, length: int) -> str:
@@ -98,10 +109,10 @@ def _compiled(language: str, source: str) -> Template:
     return _environment(language).from_string(source)
 
 
-_changed: Mapping[tuple[str, str, str], Mapping[str, str]] = {}
+_changed: Mapping[tuple[str, str, str], Text] = {}
 
 
-def use_changed(texts_by_key: Mapping[tuple[str, str, str], Mapping[str, str]]) -> None:
+def use_changed(texts_by_key: Mapping[tuple[str, str, str], Text]) -> None:
     """Put staff's texts, by (event type, language, channel), in the place of the shipped ones in this process."""
     global _changed
     _changed = texts_by_key
@@ -110,6 +121,14 @@ def use_changed(texts_by_key: Mapping[tuple[str, str, str], Mapping[str, str]]) 
 def shipped(event_type: str, language: Language, channel: str) -> Mapping[str, str] | None:
     """The parts of a text as it is shipped, or None."""
     return texts().get(event_type, {}).get(language.value, {}).get(channel)
+
+
+def as_shipped(event_type: str, language: Language, channel: str) -> Text:
+    """Version 0, also of what is of no event. Raises LookupError."""
+    family = event_type.partition(".")[0]
+    if family in GENERAL:
+        return 0, _general(family)[language.value][channel]
+    return 0, texts()[event_type][language.value][channel]
 
 
 def parse(language: Language, source: str) -> nodes.Template:

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -163,7 +164,8 @@ class Sender:
             if not circuit.ask():
                 pauses.append(circuit.until or clock.now())
                 continue
-            tries.append(self._try(provider, message, circuit, claimed))
+            tried = self._try(provider, message, circuit, claimed)
+            tries.append(replace(tried, wording=message.wording))
             if not tries[-1].away or tries[-1].outcome is AttemptOutcome.UNKNOWN:
                 break
         return Result(claimed, tries, min(pauses, default=None))

@@ -11,6 +11,7 @@ from notification.gateway.base import (
     Sms,
     TemporaryFailure,
     WebhookCall,
+    Wording,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "Sms",
     "TemporaryFailure",
     "WebhookCall",
+    "Wording",
 ]

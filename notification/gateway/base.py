@@ -11,6 +11,15 @@ SINK_LEASE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """Which words a message carries: the version of their text, and their SHA-256; none of words with a code in them,
+    which could be guessed from it."""
+
+    version: int
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Email:
     """`unsubscribe_url` is where one click takes the reader off the list; none for what cannot be switched off."""
 
@@ -22,6 +31,7 @@ class Email:
     text: str
     html: str
     unsubscribe_url: str | None = None
+    wording: Wording | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,7 @@ class Sms:
     id: str
     to: str
     body: str
+    wording: Wording | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,7 @@ class Push:
     p256dh: str
     auth: str
     payload: bytes
+    wording: Wording | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,7 @@ class WebhookCall:
     url: str
     secret: str
     payload: bytes
+    wording: Wording | None = None
 
 
 M = TypeVar("M", contravariant=True)

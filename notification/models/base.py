@@ -44,7 +44,7 @@ class Category(StrEnum):
 MANDATORY = frozenset({Category.SECURITY, Category.STATUTORY})
 """Nobody can switch these off."""
 _STATUTORY_TYPES = frozenset({"account.barred", "invoice.overdue"})
-_SECURITY_TYPES = frozenset({"user.locked_out", "user.password.changed"})
+_SECURITY_TYPES = frozenset({"user.locked_out", "user.password.changed", "user.phone.changed"})
 _FAMILIES = {
     "order": Category.ORDERS,
     "service": Category.ORDERS,

@@ -134,7 +134,10 @@ class Delivery(Base):
 
 
 class DeliveryAttempt(Base):
-    """One call of a provider, written when it is over; of one that died with its process only that is known."""
+    """One call of a provider, written when it is over; of one that died with its process only that is known.
+
+    `text_version` and `words_sha256` say which words it carried, `receipt_at` when the provider said what became of it.
+    """
 
     __tablename__ = "delivery_attempts"
     __table_args__ = (
@@ -153,6 +156,9 @@ class DeliveryAttempt(Base):
     provider: Mapped[str] = mapped_column(String(50))
     provider_reference: Mapped[str | None] = mapped_column(String(200))
     reason: Mapped[str | None] = mapped_column(String(300))
+    text_version: Mapped[int | None]
+    words_sha256: Mapped[str | None] = mapped_column(String(64))
+    receipt_at: Mapped[datetime | None]
 
 
 class EarlyReceipt(Base):

@@ -23,6 +23,7 @@ from notification.schemas.admin import (
     AdminDeliveryOut,
     EventTextsOut,
     PreviewOut,
+    ProofOut,
     TextIn,
     TextOut,
 )
@@ -54,6 +55,22 @@ def list_deliveries(query: AdminDeliveriesQuery) -> Response:
 def get_delivery(delivery_id: str) -> Response:
     with reading() as session:
         return reply(AdminDeliveryDetailOut.with_tries(*queries.get_delivery(session, delivery_id)))
+
+
+@routes.get("/admin/deliveries/<id:delivery_id>/proof")
+@operation(
+    "Prove that a message was sent",
+    returns={200: ProofOut},
+    roles=("admin", "agent"),
+    raises=(NotFound,),
+)
+def get_proof(delivery_id: str) -> Response:
+    """To whom, when, in which version of the text and which words, what the provider called it, and its receipt."""
+    with reading() as session:
+        found = queries.get_proof(session, delivery_id)
+        extra = {"delivery_id": delivery_id, "user_id": found[0].user_id, "staff_id": identity().user_id}
+        log.info("proof of delivery shown to staff", extra=extra)
+        return reply(ProofOut.of_proof(*found))
 
 
 @routes.post("/admin/deliveries/<id:delivery_id>/retry")

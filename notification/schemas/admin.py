@@ -19,6 +19,7 @@ from notification.models import (
     Language,
     category_of,
 )
+from notification.rendering import Words
 from notification.schemas.targets import DeliveryOut, delivery_fields
 
 
@@ -60,6 +61,22 @@ class AttemptOut(BaseModel):
     reason: str | None
     started_at: datetime
     finished_at: datetime | None
+    text_version: int | None = Field(description="of the words that it carried; 0 is the shipped text")
+    receipt_at: datetime | None = Field(description="when the provider said what became of it")
+
+    @classmethod
+    def of(cls, attempt: DeliveryAttempt) -> Self:
+        names = (
+            "number",
+            "provider",
+            "outcome",
+            "reason",
+            "started_at",
+            "finished_at",
+            "text_version",
+            "receipt_at",
+        )
+        return cls(**{name: getattr(attempt, name) for name in names}, reference=attempt.provider_reference)
 
 
 class AdminDeliveryDetailOut(AdminDeliveryOut):
@@ -67,20 +84,53 @@ class AdminDeliveryDetailOut(AdminDeliveryOut):
 
     @classmethod
     def with_tries(cls, delivery: Delivery, tries: list[DeliveryAttempt]) -> Self:
+        return cls(**_admin_delivery(delivery), tries=[AttemptOut.of(each) for each in tries])
+
+
+class ProofOut(AdminDeliveryDetailOut):
+    """What shows that a message was sent, to whom, in which words, and what its provider said of it."""
+
+    address: str = Field(description="whole; empty for web push, whose address is a secret")
+    message_id: str | None = Field(description="the message's id at the provider that took it")
+    taken_by: str | None = Field(description="provider")
+    taken_at: datetime | None
+    receipt: str | None = Field(
+        description="the provider's last word", examples=["delivered", "not_delivered"]
+    )
+    receipt_at: datetime | None
+    text_version: int | None = Field(description="0 is the shipped text")
+    words_sha256: str | None = Field(description="of title, line break and body; none of words with a code")
+    title: str | None = Field(
+        description="as sent; none where it cannot be shown to be the same, or holds a code"
+    )
+    body: str | None
+
+    @classmethod
+    def of_proof(
+        cls,
+        delivery: Delivery,
+        tries: list[DeliveryAttempt],
+        taken: DeliveryAttempt | None,
+        words: Words | None,
+    ) -> Self:
+        fields = _admin_delivery(delivery)
+        if delivery.channel is not Channel.PUSH:
+            fields["address"] = delivery.address
+        receipt = None
+        if taken is not None and taken.receipt_at is not None:
+            receipt = "delivered" if delivery.state is DeliveryState.DELIVERED else "not_delivered"
         return cls(
-            **_admin_delivery(delivery),
-            tries=[
-                AttemptOut(
-                    number=each.number,
-                    provider=each.provider,
-                    outcome=each.outcome,
-                    reference=each.provider_reference,
-                    reason=each.reason,
-                    started_at=each.started_at,
-                    finished_at=each.finished_at,
-                )
-                for each in tries
-            ],
+            **fields,
+            tries=[AttemptOut.of(each) for each in tries],
+            message_id=taken.provider_reference if taken else None,
+            taken_by=taken.provider if taken else None,
+            taken_at=taken.finished_at if taken else None,
+            receipt=receipt,
+            receipt_at=taken.receipt_at if taken else None,
+            text_version=taken.text_version if taken else None,
+            words_sha256=taken.words_sha256 if taken else None,
+            title=words.title if words else None,
+            body=words.body if words else None,
         )
 
 

@@ -1,6 +1,6 @@
 """What SMS providers say later of messages that they took."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import and_, delete, select
 from sqlalchemy.orm import Session
@@ -24,7 +24,7 @@ def note_receipt(session: Session, *, provider: str, reference: str, delivered: 
         .limit(1)
     ).first()
     if attempt is not None:
-        _apply(session, attempt, delivered=delivered, reason=reason)
+        _apply(session, attempt, delivered=delivered, reason=reason, at=clock.now())
     elif session.get(EarlyReceipt, (provider, reference)) is None:
         early = EarlyReceipt(provider=provider, reference=reference, delivered=delivered, reason=reason[:300])
         session.add(early)
@@ -45,17 +45,18 @@ def apply_early_receipts(session: Session) -> bool:
     )
     found = session.execute(known).all()
     for early, attempt in found:
-        _apply(session, attempt, delivered=early.delivered, reason=early.reason)
+        _apply(session, attempt, delivered=early.delivered, reason=early.reason, at=early.received_at)
         session.delete(early)
     session.execute(delete(EarlyReceipt).where(EarlyReceipt.received_at < clock.now() - KEPT_FOR))
     return len(found) == AT_ONCE
 
 
-def _apply(session: Session, attempt: DeliveryAttempt, *, delivered: bool, reason: str) -> None:
+def _apply(session: Session, attempt: DeliveryAttempt, *, delivered: bool, reason: str, at: datetime) -> None:
     delivery = session.get_one(Delivery, attempt.delivery_id, with_for_update=True)
     if delivery.state is not DeliveryState.SENT:
         return
     delivery.receive(delivered=delivered)
+    attempt.receipt_at = at
     if not delivered:
         attempt.reason = reason[:300]
         session.add(events.notification_failed(delivery, "not_delivered"))

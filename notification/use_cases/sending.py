@@ -15,6 +15,7 @@ from common.db import wake
 from common.errors import NotFound
 from notification import events
 from notification.errors import DeliveryNotRetryable
+from notification.gateway import Wording
 from notification.gateway.push import GONE
 from notification.models import (
     MANDATORY,
@@ -69,6 +70,7 @@ class Try:
     detail: str | None = None
     reference: str | None = None
     away: bool = False
+    wording: Wording | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,8 @@ def _attempts(result: Result) -> list[dict[str, Any]]:
             "outcome": each.outcome,
             "provider_reference": each.reference,
             "reason": each.detail[:300] if each.detail else None,
+            "text_version": each.wording.version if each.wording else None,
+            "words_sha256": each.wording.sha256 if each.wording else None,
         }
         for n, each in enumerate(result.tries)
     ]

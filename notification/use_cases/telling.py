@@ -152,6 +152,8 @@ def _ways(
     email, phone = recipient.email, recipient.phone
     if event.type in _CODES:
         email, phone = event.data.get("email"), event.data.get("phone")
+    elif event.type == "user.phone.changed":  # whoever has the number that it was should know
+        phone = event.data["old_phone"]
     if Channel.EMAIL in channels and email is not None:
         yield Channel.EMAIL, "", email
     if Channel.SMS in channels and phone is not None:

@@ -67,9 +67,9 @@ def check_text(code: str, language: Language, channel: str, parts: Parts) -> Non
         )
 
 
-def newest_texts(session: Session) -> dict[tuple[str, str, str], Parts]:
-    """(code, language, channel) → parts of every text that was changed."""
-    found: dict[tuple[str, str, str], Parts] = {}
+def newest_texts(session: Session) -> dict[tuple[str, str, str], rendering.Text]:
+    """(code, language, channel) → the newest version of every text that was changed."""
+    found: dict[tuple[str, str, str], rendering.Text] = {}
     for row in session.scalars(select(TextVersion).order_by(TextVersion.version)):
-        found[row.code, row.language.value, row.channel] = row.parts
+        found[row.code, row.language.value, row.channel] = (row.version, row.parts)
     return found

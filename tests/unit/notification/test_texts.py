@@ -104,12 +104,13 @@ def test_markup_in_a_name_is_text_in_the_html_of_an_email() -> None:
         **sample("ticket.created", ids.new_id(), subject="<b>x</b>"),
         "name": "<script>alert(1)</script>",
     }
-    subject, text, html = rendering.render_email("ticket.created", Language.ENGLISH, context)
+    words = rendering.render("ticket.created", Language.ENGLISH, "email", context)
+    text, html = rendering.render_email(words, Language.ENGLISH, context)
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert "&lt;b&gt;" in html
     assert "<script>" in text
-    assert "\n" not in subject
+    assert "\n" not in words.title
 
 
 def test_a_template_in_data_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,8 +139,9 @@ def test_a_copy_of_a_conversation_is_written_as_text_and_forgotten_when_it_is_se
         for role, name, body in (("customer", "Nimali", "{{ 7 * 7 }} <b>?"), ("agent", None, "one\ntwo"))
     ]
     context = {**sample("chat.transcript.requested", ids.new_id(), lines=lines, omitted=3), "name": "Nimali"}
-    subject, text, html = rendering.render_email("chat.transcript.requested", Language.ENGLISH, context)
-    assert subject == "Your conversation of 21 November 2026"
+    words = rendering.render("chat.transcript.requested", Language.ENGLISH, "email", context)
+    text, html = rendering.render_email(words, Language.ENGLISH, context)
+    assert words.title == "Your conversation of 21 November 2026"
     assert "the first 3 messages are left out" in text
     assert "21 November 2026 10:00 · You\n{{ 7 * 7 }} <b>?" in text
     assert "10:00 · Customer care\none\ntwo" in text
