@@ -1,4 +1,5 @@
-"""A headless Chromium of the system, and a platform whose chat has two processes behind the gateway."""
+"""A headless Chromium of the system, and a platform whose chat has two processes behind the gateway (one that runs
+already may have as many as it likes)."""
 
 import os
 import shutil
@@ -7,7 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.support import deployed
 from tests.support.customer import Customer
+from tests.support.deployed import Deployed
 from tests.support.platform import Platform
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -16,9 +19,12 @@ expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="module")
-def care_platform() -> Iterator[Platform]:
+def care_platform() -> Iterator[Platform | Deployed]:
     if CHROMIUM is None:
         pytest.skip("no Chromium")
+    if found := deployed.find():
+        yield found
+        return
     with Platform(seed=True, env={"CHAT_PROCESSES": "2"}) as running:
         yield running
 
