@@ -144,6 +144,10 @@ class Invoice(Base):
             self.paid_at = self.overdue_on = None
         self._become(self._state_by_amounts())
 
+    def keep_paid_by_credit(self, amount_minor: int) -> None:
+        """What a payment had paid is the account's credit's from now on, so that it is not due again."""
+        self.credit_used_minor += amount_minor
+
     def fall_overdue(self, on: date) -> None:
         self._become(InvoiceState.OVERDUE)
         self.overdue_on = on

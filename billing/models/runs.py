@@ -1,6 +1,6 @@
 """Dunning runs and billing runs: how far each has come."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import BigInteger, Boolean, Date, ForeignKey, Index, Integer, String, text
@@ -9,6 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from billing.models.base import Base, InvalidTransition
 from common import clock, ids
 from common.db import Id, enum_column
+
+_WAITS = text("retry_at IS NOT NULL")
 
 
 class RunState(StrEnum):
@@ -71,8 +73,15 @@ class BillingRun(Base):
         self.state, self.completed_at = RunState.COMPLETED, clock.now()
 
 
+FIRST_RETRY, LAST_RETRY = timedelta(minutes=1), timedelta(hours=6)
+
+
 class BillingSlice(Base):
-    """Some accounts of a billing run, by their ids from `first` to `last`. Locked by whoever bills them."""
+    """Some accounts of a billing run, by their ids from `first` to `last`. Locked by whoever bills them.
+
+    An account that could not be billed has a slice of its own: `failures` counts how often, `reason` is the last one's,
+    and at `retry_at` it is tried again.
+    """
 
     __tablename__ = "billing_slices"
     __table_args__ = (
@@ -84,6 +93,7 @@ class BillingSlice(Base):
             postgresql_where=text("done_at IS NULL"),
             sqlite_where=text("done_at IS NULL"),
         ),
+        Index("ix_billing_slices_retry_at", "retry_at", postgresql_where=_WAITS, sqlite_where=_WAITS),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new_id)
@@ -94,3 +104,14 @@ class BillingSlice(Base):
     invoices: Mapped[int] = mapped_column(Integer, default=0)
     total_minor: Mapped[int] = mapped_column(BigInteger, default=0)
     done_at: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    reason: Mapped[str | None] = mapped_column(String(100))
+    retry_at: Mapped[datetime | None]
+
+    def fail(self, reason: str) -> None:
+        self.retry_at = clock.now() + min(LAST_RETRY, FIRST_RETRY * 2 ** min(self.failures, 20))
+        self.failures, self.reason = self.failures + 1, reason[:100]
+
+    def complete(self, *, accounts: int, invoices: int, total_minor: int) -> None:
+        self.accounts, self.invoices, self.total_minor = accounts, invoices, total_minor
+        self.done_at, self.retry_at = clock.now(), None

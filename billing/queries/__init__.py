@@ -8,6 +8,7 @@ from billing.queries.runs import (
     becomes_overdue,
     get_billing_run,
     get_dunning_run,
+    list_billing_failures,
     to_be_reminded_of,
 )
 from billing.queries.usage import usage_by_kind
@@ -21,6 +22,7 @@ __all__ = [
     "get_dunning_run",
     "get_invoice",
     "get_subscription",
+    "list_billing_failures",
     "list_disputes",
     "list_invoices",
     "list_plans",

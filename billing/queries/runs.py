@@ -2,11 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, false, or_, select, true
+from sqlalchemy import ColumnElement, Row, and_, bindparam, false, or_, select, true
 from sqlalchemy.orm import Session
 
-from billing.models import OPEN_STATES, Account, AccountStatus, BillingRun, DunningRun, Invoice, InvoiceState
+from billing.models import (
+    OPEN_STATES,
+    Account,
+    AccountStatus,
+    BillingRun,
+    BillingSlice,
+    DunningRun,
+    Invoice,
+    InvoiceState,
+)
+from common.db import Page, PageQuery, fetch_page
 from common.errors import NotFound
 
 
@@ -79,3 +90,20 @@ def get_billing_run(session: Session, run_id: str) -> BillingRun:
     if run is None:
         raise NotFound()
     return run
+
+
+def list_billing_failures(session: Session, run_id: str, query: PageQuery) -> Page[Row[Any]]:
+    """The accounts that a run could not bill yet (`schemas.BillingFailureOut`)."""
+    wanted = (
+        select(
+            BillingSlice.id,
+            Account.number.label("account_number"),
+            Account.user_id,
+            BillingSlice.reason,
+            BillingSlice.failures,
+            BillingSlice.retry_at,
+        )
+        .join(Account, Account.id == BillingSlice.first)
+        .where(BillingSlice.run_id == run_id, BillingSlice.retry_at.is_not(None))
+    )
+    return fetch_page(session, wanted, BillingSlice.id, query, scalars=False)

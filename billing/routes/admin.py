@@ -19,6 +19,7 @@ from billing.routes.base import routes, settings
 from billing.schemas import (
     AccountIn,
     AccountOut,
+    BillingFailureOut,
     BillingRunIn,
     BillingRunOut,
     CreditNoteIn,
@@ -37,7 +38,7 @@ from billing.schemas import (
     UsageRecordIn,
 )
 from billing.use_cases import accounts, billing_runs, corrections, dunning, invoices, plans, usage
-from common.db import reading, rerun_lost_race, transaction, wake
+from common.db import PageQuery, reading, rerun_lost_race, transaction, wake
 from common.errors import NotFound
 from common.identity import identity
 from common.web import operation, reply, reply_page, work_id
@@ -207,6 +208,21 @@ def get_billing_run(run_id: str) -> Response:
     with reading() as session:
         run = queries.get_billing_run(session, run_id)
         return reply(BillingRunOut.of(run, billing_runs.progress(session, run), settings().currency))
+
+
+@routes.get("/admin/billing-runs/<id:run_id>/failures")
+@operation(
+    "Whom a billing run could not bill yet",
+    query=PageQuery,
+    returns={200: BillingFailureOut},
+    roles=("admin",),
+    page=True,
+)
+def list_billing_failures(run_id: str, query: PageQuery) -> Response:
+    """They are tried again with growing pauses, and at once when the month's run is asked for again."""
+    with reading() as session:
+        queries.get_billing_run(session, run_id)
+        return reply_page(queries.list_billing_failures(session, run_id, query), BillingFailureOut)
 
 
 @routes.post("/admin/usage-records")

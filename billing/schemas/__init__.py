@@ -22,13 +22,14 @@ from billing.schemas.plans import (
     SubscriptionOut,
     SubscriptionsQuery,
 )
-from billing.schemas.runs import BillingRunIn, BillingRunOut, DunningRunOut
+from billing.schemas.runs import BillingFailureOut, BillingRunIn, BillingRunOut, DunningRunOut
 from billing.schemas.shared import CustomerQuery
 from billing.schemas.usage import UsageIn, UsageOut, UsageQuery, UsageRatedOut, UsageRecordIn
 
 __all__ = [
     "AccountIn",
     "AccountOut",
+    "BillingFailureOut",
     "BillingRunIn",
     "BillingRunOut",
     "CancelIn",

@@ -1,9 +1,10 @@
 """Billing runs and dunning runs."""
 
 from datetime import date, datetime
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, Field
+from sqlalchemy import Row
 
 from billing.models import BillingRun, DunningRun, RunState
 from billing.schemas.shared import PERIOD, SumOut
@@ -47,21 +48,36 @@ class BillingRunOut(BaseModel):
     period: str
     state: RunState
     accounts: int = Field(description="accounts done so far")
+    failed: int = Field(description="accounts that could not be billed yet; they are tried again")
     invoices: int
     total: SumOut
     created_at: datetime
     completed_at: datetime | None
 
     @classmethod
-    def of(cls, run: BillingRun, sums: tuple[int, int, int], currency: str) -> Self:
-        accounts, invoices, total_minor = sums
+    def of(cls, run: BillingRun, sums: tuple[int, int, int, int], currency: str) -> Self:
+        accounts, failed, invoices, total_minor = sums
         return cls(
             id=run.id,
             period=run.period,
             state=run.state,
             accounts=accounts,
+            failed=failed,
             invoices=invoices,
             total=SumOut(amount_minor=total_minor, currency=currency),
             created_at=run.created_at,
             completed_at=run.completed_at,
         )
+
+
+class BillingFailureOut(BaseModel):
+    id: str
+    account_number: str
+    user_id: str
+    reason: str = Field(description="what kind of error it was; the log says more")
+    failures: int = Field(description="how often it has been tried in vain")
+    retry_at: datetime
+
+    @classmethod
+    def of(cls, failure: Row[Any]) -> Self:
+        return cls.model_validate(failure._mapping)

@@ -1,7 +1,7 @@
 """Dunning: reminder, overdue notice, soft bar, hard bar; never a bar without a notice some days before.
 
-A run passes over the accounts in small transactions and goes on where it stopped. Doing an account twice on one
-day changes nothing.
+A run passes over the accounts in small transactions and goes on where it stopped, maybe days later: it says whom to
+look at, and what they get counts from the day on which they get it. Doing an account twice on one day changes nothing.
 """
 
 from collections.abc import Sequence
@@ -81,18 +81,19 @@ _NOTHING_DONE = {
 
 
 def _dun(session: Session, account: Account, run: DunningRun, rules: DunningRules) -> None:
-    for invoice in _open_where(session, account, queries.to_be_reminded_of(run.as_of, rules.remind_before)):
-        invoice.reminded_on = run.as_of
+    today = clock.today()
+    for invoice in _open_where(session, account, queries.to_be_reminded_of(today, rules.remind_before)):
+        invoice.reminded_on = today
         session.add(events.invoice_reminder(invoice))
         run.reminders += 1
-    for invoice in _open_where(session, account, queries.becomes_overdue(run.as_of)):
-        invoice.fall_overdue(run.as_of)
+    for invoice in _open_where(session, account, queries.becomes_overdue(today)):
+        invoice.fall_overdue(today)
         session.add(events.invoice_overdue(invoice, bar_from=bar_from(invoice, rules)))
         run.invoices_overdue += 1
-    level = _level_due(session, account, run.as_of, rules)
+    level = _level_due(session, account, today, rules)
     if level is None:
         return
-    account.bar(level, run.as_of)
+    account.bar(level, today)
     session.add(events.account_barred(account, "overdue"))
     if level is AccountStatus.SOFT_BARRED:
         run.soft_barred += 1
@@ -117,7 +118,7 @@ def _open_where(session: Session, account: Account, condition: ColumnElement[boo
     return session.scalars(found.order_by(Invoice.id)).all()
 
 
-def _level_due(session: Session, account: Account, as_of: date, rules: DunningRules) -> AccountStatus | None:
+def _level_due(session: Session, account: Account, today: date, rules: DunningRules) -> AccountStatus | None:
     """The bar that has become due, of which the customer had notice long enough; None for none."""
     overdue = [invoice for invoice in overdue_invoices(session, account) if not invoice.disputed]
     if covered_by_credit(account, overdue):
@@ -125,18 +126,18 @@ def _level_due(session: Session, account: Account, as_of: date, rules: DunningRu
     noticed = [
         invoice.due_on
         for invoice in overdue
-        if invoice.overdue_on is not None and invoice.overdue_on + rules.notice <= as_of
+        if invoice.overdue_on is not None and invoice.overdue_on + rules.notice <= today
     ]
     if not noticed:
         return None
-    late = as_of - min(noticed)
+    late = today - min(noticed)
     if account.status is AccountStatus.ACTIVE and late >= rules.soft_bar_after:
         return AccountStatus.SOFT_BARRED
     if (
         account.status is AccountStatus.SOFT_BARRED
         and late >= rules.hard_bar_after
         and account.barred_on is not None
-        and account.barred_on + rules.notice <= as_of
+        and account.barred_on + rules.notice <= today
     ):
         return AccountStatus.HARD_BARRED
     return None

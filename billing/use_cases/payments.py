@@ -72,7 +72,8 @@ def apply_payment(
 def reverse_payment(session: Session, *, refund_id: str, payment_id: str, amount: Money) -> None:
     """Book money that went back: out of what the payment left in credit, then off its invoice. Safe to repeat.
 
-    Credit of the payment that has paid other invoices meanwhile is owed again on those, the newest first.
+    What that would make due again on its invoice is paid by other credit of the account (of a credit note, say) as far
+    as there is any. Credit of the payment that has paid other invoices meanwhile is owed again on those, newest first.
     Raises NotYet before the payment is known, Rejected when more would go back than came.
     """
     invoice_id = session.scalar(select(InvoicePayment.invoice_id).where(InvoicePayment.id == payment_id))
@@ -93,8 +94,8 @@ def reverse_payment(session: Session, *, refund_id: str, payment_id: str, amount
     )
     off_credit = min(amount.amount_minor, kept - payment.applied_minor)
     off_invoice = amount.amount_minor - off_credit
-    reopened = {invoice: off_invoice} if off_invoice else {}
     spent = off_credit - min(off_credit, account.credit_minor)
+    covered = min(off_invoice, account.credit_minor - (off_credit - spent))
     from_credit = _find_spent_credit(session, account, spent)
     post(
         session,
@@ -103,19 +104,22 @@ def reverse_payment(session: Session, *, refund_id: str, payment_id: str, amount
         LedgerKind.PAYMENT_REFUNDED,
         {
             LedgerAccount.CASH: -amount.amount_minor,
-            LedgerAccount.RECEIVABLE: off_invoice + spent,
-            LedgerAccount.CUSTOMER_CREDIT: off_credit - spent,
+            LedgerAccount.RECEIVABLE: off_invoice - covered + spent,
+            LedgerAccount.CUSTOMER_CREDIT: off_credit - spent + covered,
         },
         reference_id=refund_id,
         payment_id=payment_id,
     )
     payment.applied_minor -= off_invoice
     payment.refunded_minor += amount.amount_minor
+    invoice.keep_paid_by_credit(covered)
     for other, share in from_credit.items():
         other.reopen(share, from_credit=True)
-    for paid, share in reopened.items():
-        paid.reopen(share)
-    for changed in {**from_credit, **reopened}:
+    reopened = dict.fromkeys(from_credit)
+    if off_invoice > covered:
+        invoice.reopen(off_invoice - covered)
+        reopened[invoice] = None
+    for changed in reopened:
         session.add(events.invoice_reopened(changed, "payment_refunded"))
 
 

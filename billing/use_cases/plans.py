@@ -84,7 +84,8 @@ def subscribe(session: Session, *, subscription_id: str, user_id: str, plan_id: 
 def change_plan(
     session: Session, *, subscription_id: str, user_id: str, plan_id: str, at_period_end: bool
 ) -> Subscription:
-    """Hold another plan of the same category from now or from the next month on; replaces a change not yet in force.
+    """Hold another plan of the same category from now or from the next month on; replaces a change not yet in force,
+    and the plan that is held calls such a change off.
 
     Raises NotFound, SubscriptionEnded, PlanNotOffered, SamePlan, ValidationFailed.
     """
@@ -98,9 +99,12 @@ def change_plan(
     moment = _next_month(now) if at_period_end else now
     if subscription.ends_at is not None and subscription.ends_at <= moment:
         raise SubscriptionEnded("The subscription ends before the change would take effect")
-    current = _forget_future(session, subscription, now)
+    current, to_come = _forget_future(session, subscription, now)
     if current.plan_id == plan.id:
-        raise SamePlan()
+        if not to_come:
+            raise SamePlan()
+        session.flush()
+        return subscription
     current.ends_at = moment
     if current.starts_at == moment:
         session.delete(current)
@@ -116,7 +120,7 @@ def cancel_subscription(
     _, subscription = _lock_active(session, subscription_id, user_id)
     now = clock.now()
     moment = _next_month(now) if at_period_end else now
-    current = _forget_future(session, subscription, now)
+    current, _ = _forget_future(session, subscription, now)
     current.ends_at = subscription.ends_at = moment
     session.flush()
     return subscription
@@ -150,7 +154,7 @@ def close_account(session: Session, *, user_id: str, at: datetime) -> None:
     )
     for subscription in session.scalars(held.with_for_update()):
         if subscription.active_at(now):
-            current = _forget_future(session, subscription, now)
+            current, _ = _forget_future(session, subscription, now)
             current.ends_at = subscription.ends_at = now
 
 
@@ -186,18 +190,21 @@ def _term(
     )
 
 
-def _forget_future(session: Session, subscription: Subscription, now: datetime) -> SubscriptionTerm:
-    """The term that holds now, with nothing after it."""
+def _forget_future(
+    session: Session, subscription: Subscription, now: datetime
+) -> tuple[SubscriptionTerm, bool]:
+    """The term that holds now, with nothing after it, and whether there was something."""
     terms = select(SubscriptionTerm).where(SubscriptionTerm.subscription_id == subscription.id)
-    current = None
+    current, to_come = None, False
     for term in session.scalars(terms.order_by(SubscriptionTerm.starts_at, SubscriptionTerm.id)):
         if term.starts_at > now:
             session.delete(term)
+            to_come = True
         else:
             current = term
     assert current is not None
     current.ends_at = subscription.ends_at
-    return current
+    return current, to_come
 
 
 def _next_month(now: datetime) -> datetime:

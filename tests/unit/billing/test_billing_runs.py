@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
 from billing import worker
 from billing.handlers import HANDLERS
-from billing.use_cases import billing_runs
+from billing.models import Account, UsageTotal
+from billing.use_cases import billing_runs, billing_slices
 from common import clock
+from common.db import transaction
 from tests.support.billing import (
     a_record,
     account_of,
@@ -130,6 +133,31 @@ def test_a_change_with_the_next_month_waits_for_it(client: FlaskClient) -> None:
     assert lines(invoice) == [("Mobile-100 · 2026-11 · 21/30", 210_000), ("Mobile-500 · 2026-12", 600_000)]
 
 
+def test_a_change_to_come_is_replaced_by_another_and_called_off_by_the_plan_that_is_held(
+    client: FlaskClient,
+) -> None:
+    user_id, held = open_account(), offer_plan(client)
+    big, small = offer_plan(client, "mobile-500", 600_000), offer_plan(client, "mobile-10", 30_000)
+    path = f"/api/billing/subscriptions/{subscribe(client, user_id, held)['id']}/change"
+
+    def wish(plan: dict) -> tuple[int, dict]:
+        body = {"plan_id": plan["id"], "when": "period_end"}
+        answer = client.post(path, json=body, headers=bearer(user_id))
+        return answer.status_code, answer.json
+
+    assert wish(held)[1]["code"] == "same_plan"
+    wish(big)
+    status, changed = wish(small)
+    assert (status, changed["plan"]["id"], changed["next_plan"]["id"]) == (200, held["id"], small["id"])
+    status, called_off = wish(held)
+    assert (status, called_off["plan"]["id"], called_off["next_plan"]) == (200, held["id"], None)
+    assert (wish(held)[0], wish(small)[0]) == (409, 200)
+    until(2026, 12, 1)
+    run_billing(client, "2026-12")
+    (invoice,) = invoices_of(client, user_id)
+    assert lines(invoice) == [("Mobile-100 · 2026-11 · 21/30", 210_000), ("Mobile-10 · 2026-12", 30_000)]
+
+
 def test_cancelled_now_after_the_bill_gives_the_days_back_as_credit(client: FlaskClient) -> None:
     user_id = open_account()
     held = subscribe(client, user_id, offer_plan(client))
@@ -243,7 +271,7 @@ def test_killed_at_any_point_and_helped_by_others_everybody_gets_one_invoice_and
         subscribe(client, user_id, plan)
     run = run_billing(client, "2026-11", finish=False)
     assert run["state"] == "running"
-    issue = billing_runs.issue_drafts
+    issue = billing_slices.issue_drafts
     deaths = iter([True, False, True, False, True])
 
     def dies(session, drafts) -> None:
@@ -251,7 +279,7 @@ def test_killed_at_any_point_and_helped_by_others_everybody_gets_one_invoice_and
         if next(deaths, False):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(billing_runs, "issue_drafts", dies)
+    monkeypatch.setattr(billing_slices, "issue_drafts", dies)
 
     def help_out(_: int) -> None:
         with app.app_context():
@@ -273,6 +301,61 @@ def test_killed_at_any_point_and_helped_by_others_everybody_gets_one_invoice_and
     assert sorted(each["number"] for (each,) in made) == [f"INV-2026-{n:06d}" for n in range(1, 15)]
     assert len(emitted("invoice.issued")) == 14
     assert trial_balance(client)["balanced"]
+
+
+def mistake(user_id: str, what: str, *, mended: bool = False) -> None:
+    """Something that keeps an account from being billed: our own code, or the database, cannot go on."""
+    with transaction() as session:
+        if what == "a kind without a rate":
+            session.execute(update(UsageTotal).values(kind="data_mb" if mended else "unheard_of"))
+        else:
+            owed = 0 if mended else 2**63 - 1
+            session.execute(update(Account).where(Account.user_id == user_id).values(receivable_minor=owed))
+
+
+@pytest.mark.parametrize("what", ["a kind without a rate", "a sum that no column holds"])
+def test_an_account_that_cannot_be_billed_is_shown_and_tried_again_and_the_others_get_their_invoices(
+    client: FlaskClient, what: str
+) -> None:
+    rate = {"kind": "data_mb", "name": "Data", "tiers": [{"price_minor": 10}]}
+    plan, users = offer_plan(client, rates=[rate]), [open_account() for _ in range(5)]
+    for user_id in users:
+        subscribe(client, user_id, plan)
+    wrong = users[2]
+    use(client, a_record(wrong, 5))
+    mistake(wrong, what)
+    run = run_billing(client, "2026-11")
+    assert (run["state"], run["accounts"], run["failed"], run["invoices"]) == ("completed", 4, 1, 4)
+    assert [len(invoices_of(client, user_id)) for user_id in users] == [1, 1, 0, 1, 1]
+    path = f"/api/billing/admin/billing-runs/{run['id']}"
+    (failure,) = client.get(f"{path}/failures", headers=admin()).json["items"]
+    assert (failure["user_id"], failure["failures"]) == (wrong, 1)
+    assert not worker.bill()
+    clock.move(timedelta(minutes=1))
+    assert worker.bill()
+    (again,) = client.get(f"{path}/failures", headers=admin()).json["items"]
+    assert (again["id"], again["failures"], again["retry_at"]) == (failure["id"], 2, "2026-11-10T06:03:00Z")
+    mistake(wrong, what, mended=True)
+    assert not worker.bill()
+    clock.move(timedelta(minutes=2))
+    assert worker.bill()
+    done = client.get(path, headers=admin()).json
+    assert (done["accounts"], done["failed"], done["invoices"]) == (5, 0, 5)
+    assert client.get(f"{path}/failures", headers=admin()).json["items"] == []
+    numbers = [invoice["number"] for user_id in users for invoice in invoices_of(client, user_id)]
+    assert sorted(numbers) == [f"INV-2026-{n:06d}" for n in range(1, 6)]
+    assert trial_balance(client)["balanced"]
+
+
+def test_a_month_asked_for_again_tries_at_once_whom_it_could_not_bill(client: FlaskClient) -> None:
+    user_id = open_account()
+    subscribe(client, user_id, offer_plan(client))
+    mistake(user_id, "a sum that no column holds")
+    for _ in range(2):
+        assert run_billing(client, "2026-11")["failed"] == 1
+    mistake(user_id, "a sum that no column holds", mended=True)
+    done = run_billing(client, "2026-11")
+    assert (done["failed"], done["accounts"], done["invoices"]) == (0, 1, 1)
 
 
 def test_one_active_subscription_of_a_category_and_none_on_prepaid_accounts(client: FlaskClient) -> None:

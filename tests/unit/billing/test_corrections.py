@@ -22,6 +22,7 @@ from tests.support.billing import (
     invoice_of,
     open_account,
     pay,
+    refund,
     rupees,
     trial_balance,
 )
@@ -103,6 +104,28 @@ def test_a_credited_invoice_cannot_be_voided_and_a_void_names_its_actor(client: 
     assert [answer.status_code for answer in answers] == [409, 200]
     with reading() as session:
         assert session.scalar(select(Invoice.voided_by).where(Invoice.id == second["id"])) == ADMIN
+
+
+def test_a_refund_after_a_credit_note_is_paid_by_the_notes_credit_before_anything_is_due_again(
+    client: FlaskClient,
+) -> None:
+    user_id = open_account()
+    invoice = bill(client, user_id, 1_000)
+    payment_id = pay(user_id, invoice["id"], 1_000)
+    credit(client, invoice, 500)
+    paid_at = invoice_of(client, user_id, invoice["id"])["paid_at"]
+    clock.move(timedelta(days=1))
+    refund(user_id, invoice["id"], payment_id, 400)
+    after = invoice_of(client, user_id, invoice["id"])
+    assert (after["state"], after["amount_due"], after["paid_at"]) == ("paid", rupees(0), paid_at)
+    assert account_of(client, user_id)["credit"] == rupees(100)
+    assert emitted("invoice.reopened") == []
+    refund(user_id, invoice["id"], payment_id, 600)
+    account, after = account_of(client, user_id), invoice_of(client, user_id, invoice["id"])
+    assert (account["credit"], account["balance_due"]) == (rupees(0), rupees(500))
+    assert (after["state"], after["amount_due"]) == ("partially_paid", rupees(500))
+    assert [event.data["amount_due"] for event in emitted("invoice.reopened")] == [rupees(500)]
+    assert trial_balance(client)["balanced"]
 
 
 def test_bad_amounts_are_refused(client: FlaskClient) -> None:

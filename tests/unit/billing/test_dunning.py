@@ -148,6 +148,26 @@ def test_nobody_is_barred_before_the_notice_is_seven_days_old_however_late_the_b
     assert emitted("invoice.overdue")[0].data["bar_from"] == "2026-11-28"
 
 
+def test_a_notice_counts_from_the_day_it_is_given_not_from_that_of_a_run_left_in_the_middle(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billing.routes.admin.ANSWER_WITHIN_S", 0.0)
+    user_id = open_account()
+    bill(client, user_id, due_on=days_ago(20))
+    assert dun(client, finish=False)["state"] == "running"
+    after(10)
+    while worker.dun():
+        pass
+    (notice,) = emitted("invoice.overdue")
+    assert (notice.data["bar_from"], status(client, user_id)) == ("2026-12-08", "active")
+    after(6)
+    worker.dun()
+    assert status(client, user_id) == "active"
+    after(1)
+    worker.dun()
+    assert status(client, user_id) == "soft_barred"
+
+
 def test_a_bar_stays_while_anything_overdue_is_unpaid(client: FlaskClient) -> None:
     user_id = open_account()
     first, second = (bill(client, user_id, due_on=days_ago(20)) for _ in range(2))
