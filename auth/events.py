@@ -119,6 +119,20 @@ def user_password_changed(user: User, reason: str, at: datetime) -> Outbox:
     )
 
 
+def user_phone_changed(user: User, old: str, at: datetime) -> Outbox:
+    """For the owner of the old number, who may not be who changed it."""
+    return new_event(
+        "user.phone.changed",
+        subject=user.id,
+        data={
+            "user_id": user.id,
+            "old_phone": old,
+            "phone": user.phone,
+            "changed_at": clock.rfc3339(at),
+        },
+    )
+
+
 def user_locked_out(user_id: str, until: datetime, ip: str) -> Outbox:
     return new_event(
         "user.locked_out",

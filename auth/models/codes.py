@@ -19,6 +19,7 @@ class Purpose(StrEnum):
     EMAIL_VERIFICATION = "email_verification"
     PASSWORD_RESET = "password_reset"  # noqa: S105 -- a purpose, not a secret
     LINE_VERIFICATION = "line_verification"
+    PHONE_CHANGE = "phone_change"
 
 
 class Channel(StrEnum):

@@ -16,7 +16,18 @@ from auth.errors import (
 from auth.models import Purpose
 from auth.parts import parts
 from auth.passwords import refuse_weak
-from auth.routes.base import SignIn, client, codes_to, fresh, own, per_minute, routes, tries
+from auth.routes.base import (
+    SignIn,
+    client,
+    codes_to,
+    fresh,
+    own,
+    per_minute,
+    routes,
+    send_code,
+    tries,
+    wrong_code,
+)
 from auth.schemas.accounts import (
     AcceptedOut,
     ForgotIn,
@@ -27,7 +38,7 @@ from auth.schemas.accounts import (
     UserOut,
 )
 from auth.schemas.sessions import TokensOut
-from auth.use_cases import accounts, codes, passwords
+from auth.use_cases import accounts, passwords
 from common.db import reading, rerun_lost_race, snapshot, transaction
 from common.identity import identity
 from common.web import operation, reply, work_id
@@ -142,7 +153,7 @@ def post_password_change(body: PasswordChangeIn) -> Response:
 )
 def post_password_forgot(body: ForgotIn) -> Response:
     """Always 202 but for an address that asks too much: nobody learns who has an account, or who asked before."""
-    limiter, settings = parts().limiter, parts().settings
+    limiter = parts().limiter
     limiter.admit(per_minute(client()))
     try:
         limiter.admit(*codes_to(Purpose.PASSWORD_RESET, body.identifier))
@@ -150,15 +161,8 @@ def post_password_forgot(body: ForgotIn) -> Response:
         return reply(AcceptedOut(), 202)
     with transaction() as session:
         user = queries.find_login(session, phone=body.phone, email=body.email)
-        codes.send_code(
-            session,
-            parts().vault,
-            user=user if user is not None and user.active else None,
-            purpose=Purpose.PASSWORD_RESET,
-            target=body.identifier,
-            life=settings.code_life,
-            tries=settings.code_tries,
-        )
+        owner = user if user is not None and user.active else None
+        send_code(session, owner, Purpose.PASSWORD_RESET, body.identifier)
         return reply(AcceptedOut(), 202)
 
 
@@ -187,6 +191,6 @@ def post_password_reset(body: ResetIn) -> Response:
         if user is not None:
             answer = reply(None, 204)
     if user is None:
-        raise InvalidCode(errors=[{"field": "code", "message": "wrong, used or too old"}])
+        raise wrong_code()
     parts().limiter.settle(clear=[tries("login", each) for each in (user.phone, user.email) if each])
     return answer

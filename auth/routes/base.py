@@ -11,12 +11,13 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from auth import queries
-from auth.errors import FreshProofRequired, NotWhileActing
+from auth.errors import FreshProofRequired, InvalidCode, NotWhileActing
 from auth.limits import Claim, Limit
-from auth.models import User
+from auth.models import Purpose, User
 from auth.parts import parts
 from auth.schemas.accounts import UserOut
 from auth.schemas.sessions import TokensOut
+from auth.use_cases import codes
 from auth.use_cases.audit import Client
 from auth.use_cases.sessions import start_session
 from common import clock, context, ids
@@ -96,6 +97,24 @@ def codes_to(purpose: str, target: str) -> tuple[Claim, Claim]:
     minute = Limit("code-minute", free=1, forget_s=pause, first_s=pause, longest_s=pause)
     day = Limit("code-day", free=settings.codes_per_day, forget_s=86400)
     return (minute, f"{purpose} {target}"), (day, target)
+
+
+def send_code(session: Session, user: User | None, purpose: Purpose, target: str) -> datetime:
+    """Make a code for a number or address and have it told. Returns its end."""
+    settings = parts().settings
+    return codes.send_code(
+        session,
+        parts().vault,
+        user=user,
+        purpose=purpose,
+        target=target,
+        life=settings.code_life,
+        tries=settings.code_tries,
+    )
+
+
+def wrong_code() -> InvalidCode:
+    return InvalidCode(errors=[{"field": "code", "message": "wrong, used or too old"}])
 
 
 def access_token(user_id: str, roles: list[str], session_id: str, **claims: Any) -> str:

@@ -6,11 +6,11 @@ from auth import queries
 from auth.errors import InvalidCode, LineTaken, NothingToVerify, NotWhileActing, TooMany, TooManyAttempts
 from auth.models import Purpose
 from auth.parts import parts
-from auth.routes.base import client, codes_to, own, per_minute, routes
+from auth.routes.base import client, codes_to, own, per_minute, routes, send_code, wrong_code
 from auth.schemas.accounts import CodeIn, SentOut
 from auth.schemas.contacts import AddressChangeIn, AddressIn, AddressOut, LineIn, LineOut
 from auth.use_cases import codes, contacts
-from common.db import PageQuery, reading, transaction
+from common.db import PageQuery, reading, rerun_lost_race, transaction
 from common.errors import NotFound
 from common.identity import identity
 from common.web import operation, reply, reply_page, work_id
@@ -89,20 +89,12 @@ def post_line(body: LineIn) -> Response:
     raises=(NothingToVerify, TooManyAttempts, NotWhileActing, NotFound),
 )
 def post_line_request(line_id: str) -> Response:
-    user_id, settings = own().user_id, parts().settings
+    user_id = own().user_id
     with reading() as session:
         msisdn = contacts.line_to_verify(session, user_id=user_id, line_id=line_id).msisdn
     parts().limiter.admit(per_minute(client()), *codes_to(Purpose.LINE_VERIFICATION, msisdn))
     with transaction() as session:
-        expires_at = codes.send_code(
-            session,
-            parts().vault,
-            user=queries.get_user(session, user_id),
-            purpose=Purpose.LINE_VERIFICATION,
-            target=msisdn,
-            life=settings.code_life,
-            tries=settings.code_tries,
-        )
+        expires_at = send_code(session, queries.get_user(session, user_id), Purpose.LINE_VERIFICATION, msisdn)
         return reply(SentOut(expires_at=expires_at), 202)
 
 
@@ -115,21 +107,27 @@ def post_line_request(line_id: str) -> Response:
 )
 def post_line_verify(line_id: str, body: CodeIn) -> Response:
     user_id = own().user_id
-    with transaction() as session:
-        line = contacts.line_to_verify(session, user_id=user_id, line_id=line_id)
-        right = codes.guess_code(
-            session,
-            parts().vault,
-            purpose=Purpose.LINE_VERIFICATION,
-            target=line.msisdn,
-            code=body.code,
-            user_id=user_id,
-        )
-        if right is not None:
+
+    @rerun_lost_race
+    def verify() -> Response | None:
+        with transaction() as session:
+            line = contacts.line_to_verify(session, user_id=user_id, line_id=line_id)
+            right = codes.guess_code(
+                session,
+                parts().vault,
+                purpose=Purpose.LINE_VERIFICATION,
+                target=line.msisdn,
+                code=body.code,
+                user_id=user_id,
+            )
+            if right is None:
+                return None
             contacts.mark_line_verified(session, user=queries.get_user(session, user_id), line=line)
-            answer = reply(LineOut.of(line))
-    if right is None:
-        raise InvalidCode(errors=[{"field": "code", "message": "wrong, used or too old"}])
+            return reply(LineOut.of(line))
+
+    answer = verify()
+    if answer is None:
+        raise wrong_code()
     return answer
 
 

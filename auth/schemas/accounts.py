@@ -60,6 +60,14 @@ class CodeIn(Body):
     code: OneTimeCode
 
 
+class PhoneIn(Body):
+    phone: Phone
+
+
+class PhoneCodeIn(PhoneIn):
+    code: OneTimeCode
+
+
 class UserOut(BaseModel):
     id: str
     phone: str

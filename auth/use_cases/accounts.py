@@ -45,11 +45,13 @@ def register_user(
     return user
 
 
-def phone_taken(session: Session, phone: str) -> bool:
-    """Whether a number is an account's own, or a line that an account has shown to be its."""
+def phone_taken(session: Session, phone: str, *, but_line_of: str = "") -> bool:
+    """Whether a number is an account's own, or a line that an account (other than one) has shown to be its."""
     if session.scalar(select(User.id).where(User.phone == phone)) is not None:
         return True
-    line = select(Line.id).where(Line.msisdn == phone, Line.verified_at.is_not(None))
+    line = select(Line.id).where(
+        Line.msisdn == phone, Line.verified_at.is_not(None), Line.user_id != but_line_of
+    )
     return session.scalar(line) is not None
 
 

@@ -54,6 +54,7 @@ def _event(user: User, purpose: Purpose, target: str, code: str, expires_at: dat
     tell = {
         Purpose.PHONE_VERIFICATION: events.user_phone_verification_requested,
         Purpose.LINE_VERIFICATION: events.user_phone_verification_requested,
+        Purpose.PHONE_CHANGE: events.user_phone_verification_requested,
         Purpose.EMAIL_VERIFICATION: events.user_email_verification_requested,
         Purpose.PASSWORD_RESET: events.user_password_reset_requested,
     }

@@ -1,4 +1,4 @@
-"""Postal addresses and further lines of an account."""
+"""Postal addresses, the number and further lines of an account."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from auth import events
-from auth.errors import LineTaken, NothingToVerify, TooMany
+from auth.errors import LineTaken, NothingToVerify, PhoneAlreadyRegistered, TooMany
 from auth.models import Address, Line, User
 from auth.use_cases.accounts import lock_user, phone_taken
 from common import clock
@@ -39,6 +39,32 @@ def change_address(session: Session, *, user_id: str, address_id: str, fields: d
 def remove_address(session: Session, *, user_id: str, address_id: str) -> None:
     """Raises NotFound."""
     session.delete(change_address(session, user_id=user_id, address_id=address_id, fields={}))
+
+
+def refuse_taken_phone(session: Session, *, user_id: str, phone: str) -> None:
+    """Raises PhoneAlreadyRegistered for a number that is an account's, or another account's line: a line of one's own
+    may become one's number."""
+    if phone_taken(session, phone, but_line_of=user_id):
+        raise PhoneAlreadyRegistered()
+
+
+def change_phone(session: Session, *, user_id: str, phone: str) -> User:
+    """The number that the user has just shown to be theirs is the account's from now on, and no line of it any more;
+    the old one is anybody's, and is told. Raises PhoneAlreadyRegistered; a lost race raises IntegrityError."""
+    user = lock_user(session, user_id)
+    refuse_taken_phone(session, user_id=user_id, phone=phone)
+    old, user.phone, user.phone_verified_at = user.phone, phone, clock.now()
+    line = session.scalar(select(Line).where(Line.user_id == user_id, Line.msisdn == phone))
+    if line is not None:
+        session.delete(line)
+    session.flush()
+    if line is not None and line.verified_at is not None:
+        changed = events.user_updated(user, ["phone", "lines"], lines=_verified_lines(session, user_id))
+    else:
+        changed = events.user_updated(user, ["phone"])
+    told = events.user_phone_changed(user, old, user.phone_verified_at)
+    session.add_all([changed, events.user_verified(user, "phone", phone), told])
+    return user
 
 
 def claim_line(session: Session, *, user_id: str, line_id: str, msisdn: str, label: str | None) -> Line:

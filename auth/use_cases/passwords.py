@@ -26,7 +26,8 @@ def change_password(session: Session, *, user_id: str, password_hash: str, but_s
 def reset_password(
     session: Session, vault: Vault, *, target: str, code: str, password: str, password_hash: str
 ) -> User | None:
-    """Set a new password by a code and end all sessions; None when the code is wrong (commit, it costs a try).
+    """Set a new password by a code and end all sessions; None when the code is wrong (commit, it costs a try), or was
+    sent to what is no longer the account's number or address.
 
     Raises WeakPassword for the user's own name: nothing is spent then.
     """
@@ -34,7 +35,7 @@ def reset_password(
     if right is None or right.user_id is None:
         return None
     user = lock_user(session, right.user_id)
-    if not user.active:
+    if not user.active or target not in (user.phone, user.email):
         return None
     refuse_weak(password, user.phone, user.email, user.name, field="new_password")
     user.password_hash = password_hash

@@ -141,6 +141,7 @@ def _samples() -> dict[str, dict[str, Any]]:
         "reason": "changed",
         "changed_at": "2026-11-21T04:30:00.000000Z",
         "locked_until": "2026-11-21T04:45:00.000000Z",
+        "old_phone": "+94770000099",
         "ip": "203.0.113.9",
     }
     kyc = {"kyc_id": ids.new_id(), "reason": "The picture is blurred"}

@@ -171,6 +171,8 @@ def test_an_acting_agent_cannot_change_how_the_customer_signs_in_or_go_further(c
         ("delete", "me", None),
         ("patch", "me", {"email": "agent@example.lk"}),
         ("post", "me/lines", {"phone": "0773333333"}),
+        ("post", "me/phone", {"phone": "0773333333"}),
+        ("post", "me/phone/verify", {"phone": "0773333333", "code": "123456"}),
     ]:
         answer = getattr(client, method)(f"/api/auth/{path}", json=body, headers=token.headers)
         assert (answer.status_code, answer.json["code"]) == (403, "not_while_acting"), path

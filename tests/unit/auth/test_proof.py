@@ -33,6 +33,7 @@ ACTS = [
     ("post", "passkeys/register/options", None, 200),
     ("delete", f"passkeys/{ids.new_id()}", None, 404),
     ("patch", "me", {"email": "nimali@example.lk"}, 200),
+    ("post", "me/phone", {"phone": "0773333333"}, 202),
     ("delete", "me", None, 204),
 ]
 

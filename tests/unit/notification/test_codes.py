@@ -48,13 +48,20 @@ def test_a_code_goes_where_it_was_asked_for_and_never_into_the_app(
 
 
 @pytest.mark.parametrize(
-    "event_type", ["user.password.changed", "user.locked_out", "kyc.approved", "kyc.rejected"]
+    "event_type",
+    ["user.password.changed", "user.phone.changed", "user.locked_out", "kyc.approved", "kyc.rejected"],
 )
 def test_notices_go_by_every_channel(client: FlaskClient, event_type: str) -> None:
     tell(event_type, a_customer())
     assert {delivery.channel for delivery in deliveries(event_type)} == {Channel.EMAIL, Channel.SMS}
     with reading() as session:
         assert event_type in session.scalars(select(Notification.event_type)).all()
+
+
+def test_whoever_has_the_number_that_an_account_had_is_told_that_it_has_another(app: Flask) -> None:
+    tell("user.phone.changed", a_customer(phone="+94773333333"), old_phone="+94771234567")
+    sms = {each.address for each in deliveries("user.phone.changed") if each.channel is Channel.SMS}
+    assert sms == {"+94771234567"}
 
 
 CODE = "042042"
