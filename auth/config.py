@@ -54,7 +54,9 @@ class Settings(CommonSettings):
 
     hash_time_cost: int = Field(default=2, ge=1, description="Argon2id passes")
     hash_memory_kib: int = Field(default=19456, ge=8192, description="Argon2id memory, KiB")
-    hash_slots: int = Field(default=2, ge=1, description="passwords hashed at once in a process")
+    hash_slots: int = Field(
+        default=1, ge=1, description="passwords hashed at once in a process: cores / WEB_WORKERS"
+    )
     hash_wait_s: float = Field(default=5.0, gt=0, description="wait for a hash, then 503")
 
     login_free_attempts: int = Field(default=5, ge=1, description="wrong passwords before the first delay")
