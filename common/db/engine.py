@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
@@ -12,6 +13,17 @@ from common.settings import Settings
 
 db = SQLAlchemy()
 migrate = Migrate(compare_type=True)
+
+POSTGRES = {
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""A machine that dies says nothing. Without these a client would wait for it, and the server keep its locks, the
+leader's among them, for the two hours that TCP allows."""
+_SERVER_TOO = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=25000"
 
 WRITE = {"sricare_write": True}
 """Execution option of a connection that is going to write: SQLite then locks at BEGIN."""
@@ -34,6 +46,7 @@ def _options(backend: str, settings: Settings) -> dict[str, Any]:
         "pool_size": settings.pool_size,
         "max_overflow": settings.pool_overflow,
         "pool_timeout": settings.pool_timeout_s,
+        "hide_parameters": True,  # else what customers entered stands in the log beside each failed statement
     }
     if backend == "sqlite":
         return options | {
@@ -41,15 +54,22 @@ def _options(backend: str, settings: Settings) -> dict[str, Any]:
             "execution_options": {"sricare_lock_timeout": settings.lock_timeout_s},
         }
     lock_ms = int(settings.lock_timeout_s * 1000)
+    limits = f"-c lock_timeout={lock_ms} -c statement_timeout=30000 -c timezone=UTC"
     return options | {
         "pool_pre_ping": True,
         "pool_recycle": 1800,
-        "connect_args": {
-            "connect_timeout": 3,
-            "application_name": settings.SERVICE,
-            "options": f"-c lock_timeout={lock_ms} -c statement_timeout=30000 -c timezone=UTC",
-        },
+        "connect_args": POSTGRES
+        | {"application_name": settings.SERVICE, "options": f"{limits} {_SERVER_TOO}"},
     }
+
+
+def own_connection(engine: Engine) -> psycopg.Connection:
+    """A connection to Postgres beside the pool, for what lasts as long as its session: a lock, LISTEN.
+
+    Raises psycopg's error when the database is away.
+    """
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return psycopg.connect(url, autocommit=True, options=_SERVER_TOO, **POSTGRES)  # type: ignore[arg-type]
 
 
 def _configure_sqlite(engine: Engine, settings: Settings) -> None:

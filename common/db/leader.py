@@ -12,6 +12,8 @@ from typing import Self
 import psycopg
 from sqlalchemy import Engine
 
+from common.db.engine import own_connection
+
 
 class Leadership:
     """Tries to lead, says whether it still does. Not thread-safe: one thread owns it."""
@@ -48,8 +50,7 @@ class Leadership:
                 return True
             except psycopg.Error:
                 self.release()
-        url = self._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=3)
+        connection = own_connection(self._engine)
         row = connection.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (self._name,)).fetchone()
         if row is None or not row[0]:
             connection.close()

@@ -6,6 +6,7 @@ A lost wake-up costs at most one polling interval, never an event: the rows are 
 
 import contextlib
 import errno
+import logging
 import os
 import select
 from typing import Protocol
@@ -14,6 +15,10 @@ import psycopg
 from sqlalchemy import Engine, func
 from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
+
+from common.db.engine import own_connection
+
+log = logging.getLogger(__name__)
 
 CHANNEL = "sricare_wake"
 
@@ -35,12 +40,13 @@ def after_commit(session: Session, engine: Engine) -> None:
 
 
 def _ring(path: str, names: set[str]) -> None:
+    """Never fails: the transaction has committed, and whoever waits for the ring polls too."""
     try:
         pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno in (errno.ENXIO, errno.ENOENT):  # nobody listens
-            return
-        raise
+        if error.errno not in (errno.ENXIO, errno.ENOENT):  # those: nobody listens
+            log.warning("the worker cannot be woken: %s", error.strerror)
+        return
     try:
         with contextlib.suppress(BlockingIOError, BrokenPipeError):  # full: the listener is awake already
             os.write(pipe, (" ".join(sorted(names)) + "\n").encode())
@@ -61,7 +67,7 @@ def listen(engine: Engine) -> Listener:
     """A listener for the database of `engine`. Raises the driver's OperationalError when it is away."""
     if engine.dialect.name == "sqlite":
         return PipeListener(f"{engine.url.database}.wake")
-    return NotifyListener(engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
+    return NotifyListener(own_connection(engine))
 
 
 class PipeListener:
@@ -83,8 +89,8 @@ class PipeListener:
 class NotifyListener:
     """LISTENs on a Postgres connection of its own."""
 
-    def __init__(self, conninfo: str) -> None:
-        self._connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=3)
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
         self._connection.execute(f"LISTEN {CHANNEL}")
 
     def wait(self, timeout: float) -> set[str]:

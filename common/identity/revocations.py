@@ -62,9 +62,13 @@ class Watch:
 
     def refuses(self, identity: Identity) -> bool:
         """Whether the token's session or user has been revoked since it was issued."""
-        if self._monotonic() - self._looked_at >= WATCH_EVERY_S and self._lock.acquire(blocking=False):
+        if self._monotonic() - self._looked_at >= WATCH_EVERY_S and self._lock.acquire(
+            blocking=self._looked_at
+            == float("-inf")  # before the first look nothing is known: all wait for it
+        ):
             try:
-                self._look()
+                if self._monotonic() - self._looked_at >= WATCH_EVERY_S:
+                    self._look()
             finally:
                 self._lock.release()
         if not self._revoked:

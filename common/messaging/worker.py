@@ -32,6 +32,7 @@ __all__ = ["Handler", "Handlers", "Job", "Worker", "run_worker"]
 
 log = logging.getLogger(__name__)
 
+CHECK_EVERY_S = 2.0
 HEARTBEAT_EVERY_S = 2.0
 STOP_WITHIN_S = 6.0
 OUTBOX = "outbox"
@@ -52,8 +53,7 @@ def run_worker(app: Flask, consumers: Mapping[str, Handlers], jobs: Sequence[Job
             metrics.serve(settings.worker_metrics_port, "127.0.0.1" if loopback else "0.0.0.0")  # noqa: S104
         worker = Worker(app, consumers, jobs)
         worker.start()
-        while not signalled(HEARTBEAT_EVERY_S):
-            worker.beat()
+        while not signalled(CHECK_EVERY_S):
             if not worker.alive:
                 log.critical("a thread of the worker has died")
                 raise SystemExit(1)
@@ -80,7 +80,11 @@ class Worker:
             job.name: JobRunner(app, job, self._relay.leads, self._stop) for job in (*jobs, JANITOR)
         }
         leader = Leader(app, self._relay.leads, self._ring, self._stop)
-        runs: dict[str, Callable[[], None]] = {"leader": leader.run, "relay": self._relay.run}
+        runs: dict[str, Callable[[], None]] = {
+            "leader": leader.run,
+            "relay": self._relay.run,
+            "heartbeat": self._keep_beating,
+        }
         runs |= {consumer.queue: consumer.run for consumer in self._consumers}
         runs |= {f"job {name}": runner.run for name, runner in self._jobs.items()}
         self._threads = [threading.Thread(target=run, name=name, daemon=True) for name, run in runs.items()]
@@ -99,14 +103,6 @@ class Worker:
         relays = self._relay.connected or not self._relay.leads.is_set()
         return relays and all(consumer.connected for consumer in self._consumers)
 
-    def beat(self) -> None:
-        """Tell `/health` that this worker is alive; a database that is away is not the worker's fault."""
-        try:
-            with self._app.app_context():
-                rerun_lost_race(_beat)(self._name, self.broker_connected)
-        except SQLAlchemyError as error:
-            log.warning("no heartbeat written: %s", type(error).__name__)
-
     def stop(self, within: float) -> list[str]:
         """Take nothing new, finish what is in hand; returns the threads that had not ended in time."""
         self._stop.set()
@@ -115,6 +111,16 @@ class Worker:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return [thread.name for thread in self._threads if thread.is_alive()]
+
+    def _keep_beating(self) -> None:
+        """Tell `/health` that this worker is alive. A database that is away is not the worker's fault, and one that
+        hangs keeps this thread waiting but not the worker from ending."""
+        while not self._stop.wait(HEARTBEAT_EVERY_S):
+            try:
+                with self._app.app_context():
+                    rerun_lost_race(_beat)(self._name, self.broker_connected)
+            except SQLAlchemyError as error:
+                log.warning("no heartbeat written: %s", type(error).__name__)
 
     def _ring(self, names: set[str] | None) -> None:
         if names is None or OUTBOX in names:

@@ -28,13 +28,22 @@ def read_body(model: type[M]) -> M:
         if raw or request.mimetype:
             raise UnsupportedMediaType()
         raw = b"{}"
+    if b"NaN" in raw or b"Infinity" in raw:  # numbers for pydantic, but not for JSON
+        _loads(raw)
     try:
         parsed = model.model_validate_json(raw or b"{}")
     except ValidationError as error:
         raise from_validation(error) from None
     if b"\\u0000" in raw or b"\x00" in raw:
-        refuse_nul(orjson.loads(raw), "body")
+        refuse_nul(_loads(raw), "body")
     return parsed
+
+
+def _loads(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise MalformedRequest("The body is not valid JSON") from None
 
 
 def read_form(model: type[M], files: str) -> M:

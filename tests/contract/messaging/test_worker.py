@@ -97,14 +97,12 @@ def test_the_janitor_forgets_what_is_old_and_nothing_else(house: House) -> None:
 
 def test_the_heartbeat_says_whether_the_worker_has_its_broker(house: House) -> None:
     def beat() -> bool | None:
-        worker.beat()
         with house.app.app_context(), reading() as session:
             row = session.get(Heartbeat, f"{house.name}.worker")
-            assert row is not None
-            assert clock.now() - row.beaten_at < timedelta(seconds=5)
-            return row.broker_connected
+            return row and row.broker_connected and row.beaten_at >= began
 
-    with house.worker() as worker:
+    began = clock.now()
+    with house.worker():
         eventually(beat)
 
 

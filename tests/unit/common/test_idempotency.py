@@ -54,6 +54,15 @@ def test_another_body_under_the_same_key_is_refused(client: FlaskClient) -> None
     assert rows() == 1
 
 
+def test_another_query_under_the_same_key_is_refused(client: FlaskClient) -> None:
+    """Whatever the order of its parameters: a query says what is to be done as a body does."""
+    post(client, "works?size=1&kind=a&kind=b")
+    assert post(client, "works?kind=a&kind=b&size=1").headers["Idempotent-Replayed"] == "true"
+    for other in ("works", "works?size=2&kind=a&kind=b"):
+        assert post(client, other).json["code"] == "idempotency_key_reused"
+    assert rows() == 1
+
+
 def test_a_missing_key_is_refused_where_one_is_required(client: FlaskClient) -> None:
     answer = post(client, key=None)
     assert (answer.status_code, answer.json["code"]) == (400, "idempotency_key_required")

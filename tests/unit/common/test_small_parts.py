@@ -83,3 +83,4 @@ def test_ids_sort_by_time_and_tell_it() -> None:
     assert at is not None
     assert abs((clock.now() - at).total_seconds()) < 5
     assert ids.made_at("00000000-0000-4000-8000-000000000000") is None
+    assert ids.made_at("ffffffff-ffff-7fff-bfff-ffffffffffff") is None
