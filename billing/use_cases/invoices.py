@@ -29,7 +29,7 @@ from billing.use_cases.ledger import Posting, post, post_all
 from billing.use_cases.taxes import tax_lines
 from common import clock
 from common.errors import NotFound, ValidationFailed
-from common.money import Money
+from common.money import MAX_MINOR, Money
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,9 @@ def issue_invoice(
         taxes=taxes,
         created_by=created_by,
     )
+    if account.receivable_minor + invoice.total_minor > MAX_MINOR:
+        message = f"the account would owe more than {MAX_MINOR} minor units"
+        raise ValidationFailed(errors=[{"field": "lines", "message": message}])
     issue_drafts(session, [(account, invoice)])
     return invoice
 

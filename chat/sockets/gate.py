@@ -200,8 +200,6 @@ class Sockets:
                 answer = {"ok": True} | self._handle(sid, name, args)
             except AppError as error:
                 answer = _refusal(error)
-            except ValidationError as error:
-                answer = _refusal(from_validation(error))
             except SQLAlchemyError as error:
                 answer = _refusal(from_database(error))
             except Exception:
@@ -220,7 +218,11 @@ class Sockets:
         if len(args) != 1:
             raise ValidationFailed("An event takes exactly one object")
         model, handle = HANDLERS[name]
-        return handle(connection, model.model_validate(args[0]))
+        try:
+            wish = model.model_validate(args[0])
+        except ValidationError as error:
+            raise from_validation(error) from None
+        return handle(connection, wish)
 
     def _hold_back(self, sid: str) -> None:
         """Refuse what is too much, before it costs anything. Raises TooManyRequests."""

@@ -99,8 +99,11 @@ def install_problems(app: Flask) -> None:
 
     @app.errorhandler(ValidationError)
     def _invalid(error: ValidationError) -> Response:
-        log.error("a model of ours is not valid: what clients send is checked before", exc_info=error)
-        return problem_response(from_validation(error))
+        """A model of our own: what clients send is checked before. Its message would hold what it was made of."""
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        bare = ValueError(f"{error.title}: {faults}")
+        log.error("a model of ours is not valid", exc_info=(type(error), bare, error.__traceback__))
+        return problem_response(InternalError())
 
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Response:

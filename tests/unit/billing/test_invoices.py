@@ -10,11 +10,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from billing.config import Settings, Tax
-from billing.models import Counter, Invoice
+from billing.models import Account, Counter, Invoice
 from billing.queries.invoices import _invoices_statement
 from billing.use_cases.taxes import tax_on
 from common import clock, contracts, ids
-from common.db import db, reading
+from common.db import db, reading, transaction
+from common.money import MAX_MINOR
 from common.settings import SettingsError
 from tests.support.billing import ADMIN, a_line, account_of, bill, invoice_of, open_account, pay, rupees
 from tests.support.services import bearer, emitted, make_app, token
@@ -86,6 +87,16 @@ def test_a_bill_for_a_user_without_account_is_refused_and_nothing_is_written(cli
     answer = client.post(POST, json=wish(ids.new_id()), headers=admin())
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
     assert emitted() == []
+
+
+def test_an_account_never_owes_more_than_can_be_told(client: FlaskClient) -> None:
+    user_id = open_account()
+    with transaction() as session:
+        account = session.query(Account).filter_by(user_id=user_id).one()
+        account.receivable_minor = MAX_MINOR - 10
+    answer = client.post(POST, json=wish(user_id, lines=[a_line(11)]), headers=admin())
+    assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "lines")
+    assert client.get("/api/billing/account", headers=bearer(user_id)).status_code == 200
 
 
 BAD_BILLS: list[tuple[dict[str, Any], str]] = [

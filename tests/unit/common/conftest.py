@@ -63,6 +63,8 @@ def do_work(row_id: str, name: str, fail: str | None = None) -> Response:
             raise Overloaded(retry_after=3)
         if fail == "bug":
             raise RuntimeError("a bug with a secret password=hunter2")
+        if fail == "model":
+            WorkOut.model_validate({"id": row_id, "name": ["hunter2"]})
         return reply(WorkOut(id=row_id, name=name), 201)
 
 

@@ -210,6 +210,18 @@ def test_a_bug_shows_nothing_of_itself(client: FlaskClient, capsys: pytest.Captu
     assert "hunter2" not in answer.text
 
 
+def test_an_answer_of_ours_that_is_not_valid_is_our_fault(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = client.post("/api/probe/works", json={"name": "a", "fail": "model"}, headers=bearer(key="k"))
+    check_problem(answer, 500, "internal_error")
+    assert rows() == 0
+    (fault,) = [record for record in caplog.records if record.name == "common.web.problems"]
+    assert "WorkOut: [{'type': 'string_type', 'loc': ('name',)" in caplog.text
+    assert fault.exc_info is not None
+    assert "hunter2" not in str(fault.exc_info[1])
+
+
 def test_a_locked_database_is_503_with_retry_after(app: Flask, database_url: str) -> None:
     if database_url.startswith("sqlite"):
         with transaction():
