@@ -100,13 +100,15 @@ class Limiter:
         self._redis = RedisStore(settings.redis_url) if settings.redis_url else None
         self._redis_again_at = 0.0
 
-    def admit(self, *claims: Claim) -> list[int]:
-        """Count an attempt. Raises TooManyAttempts. Returns the count under each claim."""
-        keyed = [(limit, _key(limit, subject)) for limit, subject in claims]
+    def admit(self, *claims: Claim, silent: Claim | None = None) -> list[int]:
+        """Count an attempt. Raises TooManyAttempts. Returns the count under each claim, and last that under `silent`:
+        0 when it refuses, which is for the caller to act on and to tell nobody."""
+        every = [*claims, silent] if silent is not None else claims
+        keyed = [(limit, _key(limit, subject)) for limit, subject in every]
         wait_s, counts = self._in_redis(lambda store: store.take(keyed)) or _take(keyed)
-        if wait_s > 0:
+        if len(counts) < len(claims):
             raise TooManyAttempts(retry_after=math.ceil(wait_s))
-        return counts
+        return counts if len(counts) == len(keyed) else [*counts, 0]
 
     def settle(self, *, clear: Sequence[Claim] = (), give_back: Sequence[Claim] = ()) -> None:
         """After a success: forget all attempts under some claims; others get the last one back."""
@@ -140,7 +142,7 @@ def _key(limit: Limit, subject: str) -> str:
 @rerun_lost_race
 def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, list[int]]:
     """Count an attempt under each key in turn, up to the first that refuses, in a transaction of its own. Returns the
-    seconds to wait (0: let through) and the count under each key."""
+    seconds to wait (0: let through) and the count under each key that did not refuse."""
     now, wait_s, counts = clock.now(), 0.0, list[int]()
     fresh: list[dict[str, Any]] = []
     old: list[dict[str, Any]] = []
@@ -204,13 +206,11 @@ class RedisStore:
                 pipe.pttl(name)
                 answers = pipe.execute()
             count, life_ms = int(answers[1]), answers[-1]
-            counts.append(count)
             delay_s = limit.delay_s(count)
-            if not delay_s:
-                continue
             delay_ms = delay_s * 1000 if limit.first_s else life_ms
-            if not self._redis.set(blocked, 1, px=max(1, delay_ms), nx=True):
+            if delay_s and not self._redis.set(blocked, 1, px=max(1, delay_ms), nx=True):
                 return max(1.0, int(self._redis.pttl(blocked)) / 1000), counts
+            counts.append(count)
         return 0.0, counts
 
     def settle(self, settlement: Settlement) -> bool:

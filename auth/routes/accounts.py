@@ -21,6 +21,7 @@ from auth.routes.base import (
     client,
     codes_to,
     fresh,
+    login_tries,
     own,
     per_minute,
     routes,
@@ -192,5 +193,6 @@ def post_password_reset(body: ResetIn) -> Response:
             answer = reply(None, 204)
     if user is None:
         raise wrong_code()
-    parts().limiter.settle(clear=[tries("login", each) for each in (user.phone, user.email) if each])
+    names = [each for each in (user.phone, user.email) if each]
+    parts().limiter.settle(clear=[claim for name in names for claim in login_tries(name, user.id)])
     return answer

@@ -90,6 +90,12 @@ def tries(name: str, subject: str) -> Claim:
     return limit, subject
 
 
+def login_tries(identifier: str, user_id: str | None) -> tuple[Claim, Claim]:
+    """Attempts by a number or address, and at whatever account it names. Only the first may be seen to refuse: else
+    tries by a number would show in the answers to an address, and that both are one account's."""
+    return tries("login", identifier), tries("account", user_id or identifier)
+
+
 def codes_to(purpose: str, target: str) -> tuple[Claim, Claim]:
     """Codes to one number or address: one a minute for each purpose, so many a day for all."""
     settings = parts().settings

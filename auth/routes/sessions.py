@@ -27,6 +27,7 @@ from auth.routes.base import (
     client,
     ip_failures,
     locked_until,
+    login_tries,
     own,
     per_minute,
     routes,
@@ -62,25 +63,30 @@ from common.web import operation, reply, reply_page
 )
 def post_login(body: LoginIn) -> Response:
     """Answer and time are the same whether or not there is such an account."""
-    who, limiter = client(), parts().limiter
-    failures, attempts = ip_failures(who), tries("login", body.identifier)
-    _, of_address, of_account = limiter.admit(per_minute(who), failures, attempts)
+    who, limiter, account = client(), parts().limiter, _account(body)
+    failures, attempts = ip_failures(who), login_tries(body.identifier, account.id if account else None)
+    _, of_address, _, of_account = limiter.admit(per_minute(who), failures, attempts[0], silent=attempts[1])
     answer = None
-    while answer is None:  # again, when the account was changed while its password was being verified
-        with snapshot() as connection:
-            account = queries.find_sign_in(connection, phone=body.phone, email=body.email)
-        stored = account.password_hash if account is not None and account.active else None
+    while answer is None:
+        stored = account.password_hash if account is not None and account.active and of_account else None
         try:
             right = parts().hashing.verify(body.password, stored)
         except ServiceUnavailable:
-            limiter.settle(give_back=[failures, attempts])
+            limiter.settle(give_back=[failures, *attempts])
             raise
         if account is None or not right:
             _fail(account, body.identifier, who, of_address, of_account)
             raise InvalidCredentials()
-        settlement = limiter.settlement(clear=[attempts], give_back=[failures])
+        settlement = limiter.settlement(clear=attempts, give_back=[failures])
         answer = _let_in(account, body.password, who, settlement)
+        if answer is None:  # the account was changed while its password was being verified
+            account = _account(body)
     return answer
+
+
+def _account(body: LoginIn) -> Row[Any] | None:
+    with snapshot() as connection:
+        return queries.find_sign_in(connection, phone=body.phone, email=body.email)
 
 
 def _let_in(account: Row[Any], password: str, who: Client, settlement: Settlement | None) -> Response | None:

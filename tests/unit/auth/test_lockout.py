@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import fakeredis
 import pytest
@@ -18,7 +19,7 @@ from auth.models import Attempts, AuditEntry
 from auth.parts import parts
 from common import clock
 from common.db import reading
-from tests.support.accounts import login, register, told, work_done
+from tests.support.accounts import NIMALI, PASSWORD, login, register, told, work_done
 from tests.support.services import emitted
 
 Another = Callable[..., Flask]
@@ -81,6 +82,40 @@ def test_a_known_and_an_unknown_number_cost_the_same_work(client: FlaskClient) -
         login(client, "not it", UNKNOWN)
     assert known == unknown
     assert sum(count for what, count in known.items() if what.startswith("verify $argon2id$")) == 1
+
+
+def by_email(client: FlaskClient, password: str, email: str = "nimali@example.lk") -> Any:
+    return client.post("/api/auth/login", json={"email": email, "password": password})
+
+
+def test_number_and_address_of_one_account_share_its_tries_and_do_not_show_it(client: FlaskClient) -> None:
+    me = register(client, email="nimali@example.lk")
+    guesses = [login(client, "not it") for _ in range(3)] + [by_email(client, "not it") for _ in range(2)]
+    assert [answer.status_code for answer in guesses] == [401] * 5
+    assert [event.subject for event in emitted("user.locked_out")] == [me.id]
+    with work_done() as known:
+        locked = by_email(client, PASSWORD)
+    by_email(client, "not it", "nobody@example.lk")
+    by_email(client, "not it", "nobody@example.lk")
+    with work_done() as unknown:
+        stranger = by_email(client, "not it", "nobody@example.lk")
+    assert (locked.status_code, locked.json["code"]) == (401, "invalid_credentials"), "not even the right one"
+    assert {**locked.json, "request_id": ""} == {**stranger.json, "request_id": ""}
+    assert known == unknown
+    clock.move(timedelta(seconds=31))
+    assert by_email(client, PASSWORD).status_code == 200
+    assert login(client).status_code == 200
+
+
+def test_a_reset_forgets_the_attempts_at_the_account_by_all_its_names(client: FlaskClient) -> None:
+    register(client, email="nimali@example.lk")
+    for _ in range(5):
+        by_email(client, "not it")
+    client.post("/api/auth/password/forgot", json={"phone": NIMALI["phone"]})
+    code = told("user.password.reset.requested")["code"]
+    body = {"phone": NIMALI["phone"], "code": code, "new_password": "another good password"}
+    assert client.post("/api/auth/password/reset", json=body).status_code == 204
+    assert by_email(client, "another good password").status_code == 200
 
 
 def test_a_burst_over_all_workers_gets_no_more_tries_than_one_after_the_other(
@@ -216,6 +251,17 @@ def test_redis_counts_as_the_database_does(redis_limiter: tuple[Limiter, fakered
         limiter.settle(give_back=[(LIMIT, "someone else")])
     with reading() as session:
         assert session.scalars(select(Attempts)).all() == []
+
+
+@pytest.mark.parametrize("in_redis", [True, False], ids=["redis", "database"])
+def test_what_refuses_silently_is_told_to_the_caller_alone(
+    redis_limiter: tuple[Limiter, fakeredis.FakeServer], in_redis: bool
+) -> None:
+    limiter, server = redis_limiter
+    server.connected = in_redis
+    loose = Limit("loose", free=100, forget_s=60)
+    counts = [limiter.admit((loose, "name"), silent=(LIMIT, "account")) for _ in range(5)]
+    assert counts == [[1, 1], [2, 2], [3, 3], [4, 0], [5, 0]]
 
 
 def test_a_burst_in_redis_gets_no_more_tries(
