@@ -1,6 +1,7 @@
 """A customer of a running platform, as the end-to-end tests play one: through the gateway, by the contract."""
 
 import random
+from collections.abc import Callable
 from typing import Any, Self
 
 import httpx
@@ -48,7 +49,7 @@ class Customer(Caller):
     def __init__(self, url: str, **profile: Any) -> None:
         phone = f"+9477{random.randrange(2_000_000, 9_999_999)}"
         body = {"phone": phone, "password": PASSWORD, "name": "Test Customer"} | profile
-        answer = httpx.post(f"{url}/api/auth/register", json=body, timeout=15)
+        answer = _persist(lambda: httpx.post(f"{url}/api/auth/register", json=body, timeout=15))
         assert answer.status_code == 201, answer.text
         self.tokens = answer.json()
         self.id = self.tokens["user"]["id"]
@@ -101,7 +102,8 @@ class Admin(Caller):
     """The operator's administrator of the demo data."""
 
     def __init__(self, url: str, phone: str, password: str) -> None:
-        answer = httpx.post(f"{url}/api/auth/login", json={"phone": phone, "password": password}, timeout=15)
+        body = {"phone": phone, "password": password}
+        answer = _persist(lambda: httpx.post(f"{url}/api/auth/login", json=body, timeout=15))
         assert answer.status_code == 200, answer.text
         super().__init__(url, answer.json()["access_token"])
 
@@ -120,3 +122,15 @@ class Admin(Caller):
 
         eventually(issued, within=15)
         return dict(answers[-1].json())
+
+
+def _persist(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """The answer, asking again while a busy machine has no time for the password's hash (503, Retry-After)."""
+    answers: list[httpx.Response] = []
+
+    def answered() -> bool:
+        answers.append(ask())
+        return answers[-1].status_code != 503
+
+    eventually(answered, within=30, every=0.5)
+    return answers[-1]
