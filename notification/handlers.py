@@ -7,7 +7,7 @@ from common.identity.revocations import REVOCATION_HANDLERS, on_user_deactivated
 from common.messaging import Event
 from notification.config import Settings
 from notification.models import Language
-from notification.use_cases.recipients import forget_user, remember_user
+from notification.use_cases.recipients import forget_user, note_barring, note_service, remember_user
 from notification.use_cases.storms import Rules
 from notification.use_cases.telling import notify
 
@@ -28,6 +28,28 @@ def on_deactivated(session: Session, event: Event) -> None:
 
 def on_customer_event(session: Session, event: Event) -> None:
     notify(session, event, _rules())
+
+
+def on_account_event(session: Session, event: Event) -> None:
+    notify(session, event, _rules())
+    note_barring(
+        session,
+        user_id=event.data["user_id"],
+        barred=event.type == "account.barred",
+        as_of=event.time,
+    )
+
+
+def on_service_event(session: Session, event: Event) -> None:
+    notify(session, event, _rules())
+    note_service(
+        session,
+        service_id=event.data["service_id"],
+        user_id=event.data["user_id"],
+        offering_code=event.data["offering_code"],
+        active=event.type == "service.activated",
+        as_of=event.time,
+    )
 
 
 def _rules() -> Rules:
@@ -92,4 +114,6 @@ HANDLERS = {
     "user.updated": on_user_updated,
     "user.deactivated": on_deactivated,
     **dict.fromkeys(TOLD_TO_CUSTOMERS, on_customer_event),
+    **dict.fromkeys(("account.barred", "account.restored"), on_account_event),
+    **dict.fromkeys(("service.activated", "service.deactivated"), on_service_event),
 }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import TemplateError
-from sqlalchemy import Row, func, select
+from sqlalchemy import ColumnElement, Row, func, select
 from sqlalchemy.orm import Session
 
 from common import clock
@@ -18,6 +18,7 @@ from notification.models import (
     Delivery,
     DeliveryAttempt,
     Device,
+    HeldService,
     Language,
     Notification,
     Preference,
@@ -122,6 +123,21 @@ def list_broadcasts(session: Session, query: PageQuery) -> Page[Broadcast]:
     return fetch_page(session, select(Broadcast), Broadcast.id, query)
 
 
+def asked_of(broadcast: Broadcast) -> list[ColumnElement[bool]]:
+    """What a broadcast's segment asks of a recipient, but for languages (which readers choose) and names."""
+    asked: list[ColumnElement[bool]] = []
+    if broadcast.barred is not None:
+        asked.append(Recipient.barred.is_(broadcast.barred))
+    if broadcast.holding:
+        held = select(HeldService.service_id).where(
+            HeldService.user_id == Recipient.user_id,
+            HeldService.offering_code.in_(broadcast.holding),
+            HeldService.active,
+        )
+        asked.append(held.exists())
+    return asked
+
+
 def get_broadcast(session: Session, broadcast_id: str) -> tuple[Broadcast, int, dict[str, dict[str, int]]]:
     """With the number of customers that it goes through, and of its messages by channel and state. Raises NotFound."""
     broadcast = session.get(Broadcast, broadcast_id)
@@ -130,7 +146,8 @@ def get_broadcast(session: Session, broadcast_id: str) -> tuple[Broadcast, int, 
     if broadcast.user_ids is not None:
         total = len(broadcast.user_ids)
     else:
-        total = session.scalar(select(func.count()).select_from(Recipient)) or 0
+        everybody = select(func.count()).select_from(Recipient)
+        total = session.scalar(everybody.where(*asked_of(broadcast))) or 0
     counted = (
         select(Delivery.channel, Delivery.state, func.count())
         .where(Delivery.event_id == broadcast_id)

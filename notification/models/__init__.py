@@ -14,7 +14,7 @@ from notification.models.base import (
 )
 from notification.models.broadcasts import UNENDED_STATES, Broadcast, BroadcastState
 from notification.models.messages import Delivery, DeliveryAttempt, EarlyReceipt, Notification
-from notification.models.people import Device, Preference, Recipient, Webhook
+from notification.models.people import Device, HeldService, Preference, Recipient, Webhook
 from notification.models.texts import TextVersion
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "DeliveryState",
     "Device",
     "EarlyReceipt",
+    "HeldService",
     "Language",
     "Notification",
     "Preference",

@@ -27,8 +27,8 @@ class Broadcast(Base):
 
     `reached` is the last of them whose messages are written: what comes after a crash begins behind it. `passed` counts
     those gone by, `told` those of them who had it by some channel. `texts` is language → part (`title`, `body`, `sms`).
-    The segment is all
-    customers, or those of `user_ids` (in their order), who read one of `languages`, or any when there are none.
+    The segment is all customers, or those of `user_ids` (in their order), who read one of `languages`, hold a service
+    of one of the offerings `holding`, and are `barred` or are not; an empty list or None asks nothing.
     """
 
     __tablename__ = "broadcasts"
@@ -41,6 +41,8 @@ class Broadcast(Base):
     channels: Mapped[list[str]] = mapped_column(JSON)
     languages: Mapped[list[str]] = mapped_column(JSON)
     user_ids: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    barred: Mapped[bool | None]
+    holding: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     texts: Mapped[dict[str, Any]] = mapped_column(JSON)
     per_minute: Mapped[int]
     starts_at: Mapped[datetime]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import JSON, Index, String
+from sqlalchemy import JSON, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common import clock, ids
@@ -15,6 +15,8 @@ WEBHOOK_DISABLED_AFTER = timedelta(days=5)
 
 class Recipient(Base):
     """What auth last said about a user (`as_of`: when). Without a language only the deactivation is known.
+
+    `barred` is what billing last said about the user's account (`barred_as_of`: when).
 
     `unsubscribe_token` is what the links in the user's e-mails carry; made with the first of them.
     """
@@ -28,9 +30,24 @@ class Recipient(Base):
     language: Mapped[Language | None] = mapped_column(enum_column(Language))
     as_of: Mapped[datetime]
     deactivated_at: Mapped[datetime | None]
+    barred: Mapped[bool] = mapped_column(default=False, server_default=false())
+    barred_as_of: Mapped[datetime | None]
     unsubscribe_token: Mapped[str | None] = mapped_column(String(40), unique=True)
 
     __table_args__ = (Index("ix_recipients_phone", "phone"),)
+
+
+class HeldService(Base):
+    """What provisioning last said about a service of a user (`as_of`: when)."""
+
+    __tablename__ = "held_services"
+    __table_args__ = (Index("ix_held_services_user", "user_id", "offering_code"),)
+
+    service_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id)
+    offering_code: Mapped[str] = mapped_column(String(100))
+    active: Mapped[bool]
+    as_of: Mapped[datetime]
 
 
 class Preference(Base):

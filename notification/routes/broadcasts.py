@@ -33,6 +33,8 @@ def post_broadcast(body: BroadcastIn) -> Response:
             channels=body.channels,
             languages=body.segment.languages,
             user_ids=body.segment.user_ids,
+            barred=body.segment.barred,
+            holding=body.segment.holding,
             texts=body.texts.by_language(),
             starts_at=body.starts_at,
             per_minute=body.per_minute,

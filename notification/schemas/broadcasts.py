@@ -57,6 +57,13 @@ class SegmentIn(Body):
     user_ids: list[Annotated[str, AfterValidator(_id)]] | None = Field(
         default=None, min_length=1, max_length=20_000
     )
+    barred: bool | None = Field(default=None, description="whose account is barred, or is not")
+    holding: list[Annotated[str, StringConstraints(min_length=1, max_length=100)]] = Field(
+        default_factory=list,
+        max_length=20,
+        description="who have an active service of one of these offerings, by code",
+        examples=[["data-10gb"]],
+    )
 
 
 class BroadcastIn(Body):
@@ -84,6 +91,8 @@ class BroadcastOut(BaseModel):
     category: Category
     channels: list[str]
     languages: list[str]
+    barred: bool | None
+    holding: list[str]
     texts: dict[str, dict[str, str]]
     starts_at: datetime
     per_minute: int

@@ -27,6 +27,7 @@ from notification.models import (
     Preference,
     Recipient,
 )
+from notification.queries import asked_of
 from notification.use_cases.telling import sending_job
 
 JOB = "broadcasts"
@@ -46,6 +47,8 @@ def schedule_broadcast(
     channels: Sequence[str],
     languages: Sequence[Language],
     user_ids: Sequence[str] | None,
+    barred: bool | None,
+    holding: Sequence[str],
     texts: dict[str, dict[str, str]],
     starts_at: datetime | None,
     per_minute: int,
@@ -57,6 +60,8 @@ def schedule_broadcast(
         channels=list(channels),
         languages=[language.value for language in languages],
         user_ids=sorted(set(user_ids)) if user_ids is not None else None,
+        barred=barred,
+        holding=list(holding),
         texts=texts,
         starts_at=starts_at or clock.now(),
         per_minute=per_minute,
@@ -123,6 +128,7 @@ def _tell_next(session: Session, broadcast: Broadcast, room: int) -> None:
     who = (
         select(Recipient, Preference)
         .outerjoin(Preference, Preference.user_id == Recipient.user_id)
+        .where(*asked_of(broadcast))
         .order_by(Recipient.user_id)
         .limit(room)
     )

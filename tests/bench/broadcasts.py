@@ -98,6 +98,8 @@ def _broadcast(channels: list[str], user_ids: list[str] | None) -> None:
             channels=channels,
             languages=[],
             user_ids=user_ids,
+            barred=None,
+            holding=[],
             texts={language.value: words for language in Language},
             starts_at=None,
             per_minute=100_000,

@@ -1,23 +1,27 @@
 """Broadcasts: whom they reach, in which pace, and that a crash or a cancellation neither loses nor doubles any."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import event as sa_event
 from sqlalchemy import select
 
 from common import clock, ids
-from common.db import reading, transaction
+from common.db import db, reading
+from notification.handlers import HANDLERS
 from notification.messages import make_email, make_sms
 from notification.models import Channel, Delivery, Notification
 from notification.sending import Sender
 from notification.use_cases import broadcasts
 from notification.worker import go_on_with_broadcasts
-from tests.support.notifications import FakeProvider, a_customer, tell
-from tests.support.services import bearer
+from tests.support.notifications import FakeProvider, a_customer, sample, tell
+from tests.support.services import an_event, bearer, deliver
 
 URL = "/api/notifications"
 PATH = f"{URL}/admin/broadcasts"
@@ -116,20 +120,105 @@ def test_a_segment_is_by_language_and_by_name_and_leaves_out_who_does_not_want_i
     assert [show(client, each)["told"] for each in (by_language, by_name, statutory)] == [1, 1, 3]
 
 
-def test_a_worker_that_dies_in_the_middle_loses_and_doubles_nobody(
-    client: FlaskClient, noon: None, monkeypatch: pytest.MonkeyPatch
+class Killed(BaseException):
+    """As by SIGKILL: nothing after it runs, and the database undoes what was not committed."""
+
+
+@contextmanager
+def killed_at(step: int) -> Iterator[Iterator[int]]:
+    """Dies at the step-th statement, commit or call of a provider; yields what counts the calls."""
+    steps = count(1)
+
+    def next_step(*_: Any) -> None:
+        if next(steps) == step:
+            raise Killed
+
+    sa_event.listen(db.engine, "before_cursor_execute", next_step)
+    sa_event.listen(db.engine, "commit", next_step)
+    try:
+        yield steps
+    finally:
+        sa_event.remove(db.engine, "before_cursor_execute", next_step)
+        sa_event.remove(db.engine, "commit", next_step)
+
+
+class Deadly(FakeProvider):
+    """Takes a message and then has its caller die, if it is its turn."""
+
+    def __init__(self, steps: Iterator[int], step: int) -> None:
+        super().__init__()
+        self._steps, self._step = steps, step
+
+    def send(self, message: Any) -> str | None:
+        reference = super().send(message)
+        if next(self._steps) == self._step:
+            raise Killed
+        return reference
+
+
+def test_a_worker_killed_at_any_step_leaves_out_nobody_and_tells_nobody_twice(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broadcasts, "BATCH", 2)
-    users = sorted(a_customer() for _ in range(5))
-    made = start(client)
-    with clock.frozen(NOON + timedelta(seconds=4)):
-        assert go_on_with_broadcasts() is True
-        with pytest.raises(KeyboardInterrupt), transaction() as session:
-            broadcasts.continue_broadcasts(session)
-            raise KeyboardInterrupt
-    assert sorted(readers(made)) == users[:2]
-    go_on(10)
-    assert sorted(readers(made)) == users
+    monkeypatch.setattr(broadcasts, "BATCH", 1)
+    users = sorted(a_customer() for _ in range(2))
+    for step in count(1):
+        with clock.frozen(NOON + timedelta(hours=step)):
+            made = start(client, channels=["in_app", "sms"])
+            with killed_at(step) as steps:
+                sms, died = Deadly(steps, step), False
+                try:
+                    go_on(0)
+                    Sender(Channel.SMS, make_sms, lambda sms=sms: [sms]).run()
+                except Killed:
+                    died = True
+            clock.move(timedelta(seconds=70))
+            go_on(0)
+            Sender(Channel.SMS, make_sms, lambda sms=sms: [sms]).run()
+            shown = show(client, made)
+            assert sorted(readers(made)) == users, f"killed at step {step}"
+            assert (shown["state"], shown["passed"], shown["told"]) == ("finished", 2, 2)
+            assert shown["deliveries"] == {"sms": {"sent": 2}}, f"killed at step {step}"
+            assert len({message.id for message in sms.taken}) == 2, "a repeat has the same id"
+            assert len(sms.taken) <= 2 * len(users), "once more at most"
+        if not died:
+            assert step > 20, "every step was tried"
+            break
+
+
+def test_a_segment_is_by_account_and_by_what_one_holds(client: FlaskClient, noon: None) -> None:
+    barred, restored, holder, former = (a_customer() for _ in range(4))
+    tell("account.barred", barred)
+    happen("account.restored", restored, timedelta(minutes=1))
+    happen("account.barred", restored, timedelta())  # overtaken by its end
+    tell("service.activated", holder, service_id=ids.new_id(), offering_code="data-10gb")
+    tell("service.activated", barred, service_id=ids.new_id(), offering_code="voice-100")
+    gone = ids.new_id()
+    happen("service.deactivated", former, timedelta(minutes=1), service_id=gone, offering_code="data-10gb")
+    happen("service.activated", former, timedelta(), service_id=gone, offering_code="data-10gb")
+    expected = {
+        "barred": ({"barred": True}, {barred}),
+        "not barred": ({"barred": False}, {restored, holder, former}),
+        "data": ({"holding": ["data-10gb"]}, {holder}),
+        "any of two": ({"holding": ["data-10gb", "voice-100"]}, {holder, barred}),
+        "both asked": ({"holding": ["data-10gb", "voice-100"], "barred": False}, {holder}),
+        "of the named": ({"holding": ["data-10gb"], "user_ids": [holder, former]}, {holder}),
+        "nobody": ({"holding": ["unknown"]}, set()),
+    }
+    made = {name: start(client, segment=segment) for name, (segment, _) in expected.items()}
+    go_on()
+    assert {name: set(readers(each)) for name, each in made.items()} == {
+        name: users for name, (_, users) in expected.items()
+    }
+    shown = show(client, made["any of two"])
+    assert (shown["state"], shown["total"], shown["passed"], shown["holding"]) == (
+        "finished", 2, 2, ["data-10gb", "voice-100"],
+    )  # fmt: skip
+
+
+def happen(event_type: str, user_id: str, after: timedelta, **changes: Any) -> None:
+    """An event of a time, in whatever order it arrives."""
+    data = sample(event_type, user_id, **changes)
+    deliver(HANDLERS, an_event(event_type, user_id, data, time=NOON + after))
 
 
 def test_it_goes_in_its_pace_and_waits_for_its_time(client: FlaskClient, noon: None) -> None:
@@ -210,6 +299,9 @@ REFUSED = [
     {"segment": {"languages": ["fr"]}},
     {"segment": {"user_ids": []}},
     {"segment": {"user_ids": ["nobody"]}},
+    {"segment": {"holding": [""]}},
+    {"segment": {"holding": ["x"] * 21}},
+    {"segment": {"barred": "perhaps"}},
     {"starts_at": "tomorrow"},
     {"starts_at": "2026-11-21T07:00:00"},
     {"starts_at": "0001-01-01T00:00:00+14:00"},

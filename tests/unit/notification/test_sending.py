@@ -356,7 +356,7 @@ def test_what_may_have_been_taken_is_not_given_to_the_next_provider_at_once(morn
 def test_several_hands_send_at_once_and_each_message_once(app: Flask) -> None:
     for _ in range(9):
         a_customer()
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=60)
 
     class Meeting(FakeProvider):
         def send(self, message: Any) -> str | None:
