@@ -17,7 +17,7 @@ from billing.use_cases import billing_runs
 from common import clock, ids
 from common.db import reading, transaction
 from tests.support.billing import many_subscribers, trial_balance
-from tests.support.eventually import eventually
+from tests.support.eventually import crowding, eventually
 from tests.support.services import emitted, service_fixtures
 
 database_url, app, client = service_fixtures("billing")
@@ -43,7 +43,7 @@ def worker(database_url: str, folder: Path) -> Iterator["subprocess.Popen[bytes]
     finally:
         if process.poll() is None:
             process.terminate()
-            assert process.wait(12) == 0
+            assert process.wait(12 * crowding()) == 0
 
 
 def slices_done() -> int:

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from common import clock, ids
 from common.messaging import new_event
 from tests.support.billing import ADMIN, account_of, bill, rupees
-from tests.support.eventually import eventually
+from tests.support.eventually import crowding, eventually
 from tests.support.services import bearer, emitted, service_fixtures
 
 pytestmark = pytest.mark.broker
@@ -42,7 +42,7 @@ def worker(database_url: str, rabbitmq_url: str, folder: Path) -> Iterator["subp
     finally:
         if process.poll() is None:
             process.terminate()
-            assert process.wait(12) == 0
+            assert process.wait(12 * crowding()) == 0
 
 
 def user_created(user_id: str) -> tuple[str, str, bytes]:

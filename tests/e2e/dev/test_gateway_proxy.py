@@ -51,7 +51,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cl
         _wait_until_it_serves(client)
         yield client, upstreams
     caddy.terminate()
-    caddy.wait(timeout=10)
+    caddy.wait(timeout=60)
     for server in servers:
         server.shutdown()
         server.server_close()

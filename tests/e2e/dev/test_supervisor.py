@@ -96,4 +96,4 @@ def test_a_pid_given_to_somebody_else_is_not_touched(tmp_path: Path) -> None:
 
         write_pid_file(tmp_path / "ours.pid", stranger.pid)
         end_sessions([pid for _, pid in recorded(tmp_path)], grace=5)
-        assert stranger.wait(timeout=5) == -signal.SIGTERM
+        assert stranger.wait(timeout=60) == -signal.SIGTERM

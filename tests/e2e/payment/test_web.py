@@ -21,7 +21,7 @@ from dev.ports import free_ports
 from payment.gateway.simulated import SimulatedCharge
 from payment.jobs import advance_payments
 from payment.models import Payment
-from tests.support.eventually import eventually
+from tests.support.eventually import crowding, eventually
 from tests.support.payment_web import ANSWER
 from tests.support.payments import assert_books_hold, card, lkr, new_order
 from tests.support.seams import SEAMS
@@ -61,7 +61,7 @@ def address(app: Flask, database_url: str, tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/api/payment"
     finally:
         server.terminate()
-        assert server.wait(30) == 0
+        assert server.wait(30 * crowding()) == 0
 
 
 def request(order_id: str, number: str = "4242424242424242") -> dict:

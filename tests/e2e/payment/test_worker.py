@@ -19,7 +19,7 @@ from common.db import reading, transaction
 from common.messaging import new_event
 from payment.gateway.simulated import SimulatedCharge
 from payment.models import Payment
-from tests.support.eventually import eventually
+from tests.support.eventually import crowding, eventually
 from tests.support.payments import assert_books_hold, lkr, pay
 from tests.support.seams import SEAMS
 from tests.support.services import bearer, emitted, service_fixtures
@@ -43,7 +43,7 @@ def worker(module: list[str], url: str, broker: str, folder: Path) -> Iterator["
     finally:
         if process.poll() is None:
             process.terminate()
-            assert process.wait(12) == 0
+            assert process.wait(12 * crowding()) == 0
 
 
 def order_created(user_id: str, order_id: str) -> bytes:
@@ -79,7 +79,7 @@ def test_a_worker_killed_at_any_step_charges_once_and_tells_once(
             channel.basic_publish(
                 "provisioning.events", "order.created", order_created(user_id, order_id), mandatory=True
             )
-            assert process.wait(30) == -signal.SIGKILL, seam
+            assert process.wait(30 * crowding()) == -signal.SIGKILL, seam
         assert state_of(client, payment_id, user_id) == "processing", seam
         with transaction() as session:  # so that the next worker leaves it alone
             later = update(Payment).where(Payment.id == payment_id)

@@ -19,7 +19,7 @@ from common import ids
 from common.db import reading
 from common.messaging import Event, new_event
 from provisioning.models import Command, CommandAttempt, OrderChange, Service, SimulatedAnswer
-from tests.support.eventually import eventually
+from tests.support.eventually import crowding, eventually
 from tests.support.provisioning import Shopper
 from tests.support.services import emitted, service_fixtures
 
@@ -81,7 +81,7 @@ def worker(
     finally:
         if process.poll() is None:
             process.terminate()
-            assert process.wait(10) == 0
+            assert process.wait(10 * crowding()) == 0
 
 
 def count(model: type) -> int:

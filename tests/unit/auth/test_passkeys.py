@@ -134,7 +134,7 @@ def browser(served: str, tmp_path: Path) -> Iterator[Browser]:
         if page is not None:
             page.close()
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.mark.browser

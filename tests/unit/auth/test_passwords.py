@@ -81,7 +81,7 @@ def test_unless_told_otherwise_hashes_are_argon2id_with_the_parameters_of_owasp(
 def test_only_so_many_requests_wait_for_a_hash_so_that_others_find_a_thread() -> None:
     hashing, gate = small_hashing(web_threads=4), threading.Event()
     with ThreadPoolExecutor(3) as threads:
-        waiting = [threads.submit(hashing._run, lambda: gate.wait(5)) for _ in range(2)]
+        waiting = [threads.submit(hashing._run, lambda: gate.wait(60)) for _ in range(2)]
         eventually(lambda: hashing._room._value == 0, within=5)
         with pytest.raises(ServiceUnavailable) as refusal:
             hashing.hash("one too many")

@@ -32,7 +32,7 @@ def send(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Send:
 
     def send_all(wishes: list[Wish]) -> list[SentOut | Exception]:
         everybody = threading.Event()
-        monkeypatch.setattr(together, "time", SimpleNamespace(sleep=lambda _: everybody.wait(10)))
+        monkeypatch.setattr(together, "time", SimpleNamespace(sleep=lambda _: everybody.wait(60)))
 
         def one(wish: Wish) -> SentOut | Exception:
             with app.app_context():

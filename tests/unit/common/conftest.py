@@ -92,7 +92,7 @@ def probe_routes(probe: Probe) -> Blueprint:
                         id=work_id(), type=body.name, body="{}", created_at=clock.now(), attempts=0
                     )
                 )
-        probe.gate.wait(10)
+        probe.gate.wait(60)
         if probe.die_after_intent:
             raise SystemExit
         with transaction():

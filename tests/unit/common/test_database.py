@@ -190,7 +190,7 @@ def test_a_commit_wakes_the_listener_and_a_rollback_does_not(app: Flask) -> None
         with transaction() as session:
             session.add(Outbox(id=ids.new_id(), type="t", body="{}", attempts=0))
             wake(session, "deliveries")
-        assert listener.wait(2.0) == {"outbox", "deliveries"}
+        assert listener.wait(30) == {"outbox", "deliveries"}
         assert listener.wait(0.05) == set()
     finally:
         listener.close()

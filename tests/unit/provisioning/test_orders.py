@@ -150,7 +150,7 @@ def test_an_order_that_is_overtaken_between_its_checks_and_its_activation_is_ref
     def copy_offering(*args: Any, **kwargs: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
             checked.set()
-            overtaken.wait(10)
+            overtaken.wait(60)
         return real(*args, **kwargs)
 
     def waits_for_a_lock() -> bool:

@@ -23,7 +23,7 @@ def test_a_database_that_hangs_does_not_keep_a_worker_from_stopping(
 
     @contextmanager
     def signals() -> Iterator[Callable[[float], bool]]:
-        yield lambda _seconds: beating.wait(10)
+        yield lambda _seconds: beating.wait(60)
 
     monkeypatch.setattr(worker, "_beat", hang)
     monkeypatch.setattr(worker, "HEARTBEAT_EVERY_S", 0.01)
