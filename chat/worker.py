@@ -9,7 +9,7 @@ from flask import current_app
 
 from chat import broadcast
 from chat.app import create_app
-from chat.bot import Answer, Responder, RuleBot
+from chat.bot import Answer, NoBot, Responder, RuleBot
 from chat.config import Settings
 from chat.handlers import HANDLERS
 from chat.models import Conversation, Message
@@ -23,15 +23,13 @@ from common.messaging.worker import Job, run_worker
 
 log = logging.getLogger(__name__)
 
-RESPONDERS: dict[str, Responder] = {"rules": RuleBot()}
+RESPONDERS: dict[str, Responder] = {"rules": RuleBot(), "off": NoBot()}
 """By the setting `bot`. A language model is another entry here."""
 
 
 def answer_customers() -> bool:
     """The bot's turn in every conversation that waits for it."""
     settings = _settings()
-    if settings.bot == "off":
-        return False
     responder = RESPONDERS[settings.bot]
     with reading() as session:
         turns = bot.turns_due(session, settings)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from chat.bot.phrases import say
 from chat.queries.accounts import Facts
 from common.money import Money
 
@@ -64,3 +65,10 @@ class Responder(Protocol):
     """
 
     def answer(self, question: Question) -> Answer: ...
+
+
+class NoBot:
+    """Where the bot has been switched off: who was still talking to it waits for a person."""
+
+    def answer(self, question: Question) -> Answer:
+        return Answer(say("handing_over", question.language), hand_over=True, summary="Bot: switched off.")

@@ -94,23 +94,31 @@ class Ticket(Base):
         self.resolution_due_at = self.created_at + RESOLVE_WITHIN[self.priority]
 
     def set_priority(self, priority: Priority) -> None:
-        """Both clocks follow, without the time for which they stood still being lost."""
-        moved = RESOLVE_WITHIN[priority] - RESOLVE_WITHIN[self.priority]
-        self.first_response_due_at += FIRST_RESPONSE_WITHIN[priority] - FIRST_RESPONSE_WITHIN[self.priority]
-        self.resolution_due_at += moved
+        """The clocks follow, without the time for which they stood still being lost."""
+        self._move_clocks(
+            FIRST_RESPONSE_WITHIN[priority] - FIRST_RESPONSE_WITHIN[self.priority],
+            RESOLVE_WITHIN[priority] - RESOLVE_WITHIN[self.priority],
+        )
         self.priority = priority
 
+    def _move_clocks(self, first_response: timedelta, resolution: timedelta) -> None:
+        """The first response's stands for good once it was given: late stays late."""
+        if self.first_responded_at is None:
+            self.first_response_due_at += first_response
+        self.resolution_due_at += resolution
+
     def pause(self) -> None:
-        """The customer's turn; safe to repeat."""
+        """The customer's turn; safe to repeat. Raises WrongTransition."""
+        if self.state is TicketState.RESOLVED:
+            raise WrongTransition("A ticket that is resolved waits for nobody")
         self.paused_at = self.paused_at or clock.now()
 
     def resume(self) -> None:
-        """Our turn again: both clocks go on where they stood."""
+        """Our turn again: the clocks go on where they stood."""
         if self.paused_at is None:
             return
         stood = clock.now() - self.paused_at
-        self.first_response_due_at += stood
-        self.resolution_due_at += stood
+        self._move_clocks(stood, stood)
         self.paused_at = None
 
     def move_to(self, state: TicketState) -> None:
@@ -122,7 +130,8 @@ class Ticket(Base):
             self.resolved_at = clock.now()
         elif self.state is TicketState.RESOLVED and state is TicketState.IN_PROGRESS:
             assert self.resolved_at is not None
-            self.resolution_due_at += clock.now() - self.resolved_at
+            stood = clock.now() - self.resolved_at
+            self._move_clocks(stood, stood)
             self.resolved_at = None
         self.state = state
 

@@ -102,16 +102,23 @@ class Sockets:
         while True:
             time.sleep(WATCH_EVERY_S)
             with self._app.app_context():
-                try:
-                    self._end_the_unwelcome()
-                    self._keep_agents_seen()
-                    self._users.forget_the_full()
-                    if self._behind:
-                        self._behind = False
-                        self.catch_up()
-                except (KeysUnavailable, SQLAlchemyError) as error:
-                    self._behind = True  # perhaps for nothing, which does no harm
-                    log.warning("connections cannot be looked after: %s", type(error).__name__)
+                self._look_after_connections()
+
+    def _look_after_connections(self) -> None:
+        """Whatever goes wrong, the next second comes: else who was revoked would stay."""
+        try:
+            self._end_the_unwelcome()
+            self._keep_agents_seen()
+            self._users.forget_the_full()
+            if self._behind:
+                self._behind = False
+                self.catch_up()
+        except (KeysUnavailable, SQLAlchemyError) as error:
+            self._behind = True  # perhaps for nothing, which does no harm
+            log.warning("connections cannot be looked after: %s", type(error).__name__)
+        except Exception:
+            self._behind = True
+            log.exception("connections cannot be looked after")
 
     def catch_up_soon(self) -> None:
         """Have `watch` do it: the fan-out's listener must not wait for a database."""

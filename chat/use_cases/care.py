@@ -127,6 +127,8 @@ def transfer_conversation(
     """
     conversation = get_conversation(session, who, conversation_id, lock=True)
     conversation.must_be_open()
+    if note is not None:
+        session.add(Note(conversation_id=conversation_id, author_id=who.user_id, body=note))
     if agent_id is not None and agent_id == conversation.agent_id:
         return conversation
     conversation.release(team)
@@ -135,8 +137,6 @@ def transfer_conversation(
         if known is None or not known.available:
             raise AgentUnavailable()
         give(session, settings, conversation, agent_id)
-    if note is not None:
-        session.add(Note(conversation_id=conversation_id, author_id=who.user_id, body=note))
     wake(session, "dispatch")
     return conversation
 

@@ -23,7 +23,10 @@ POSTGRES = {
 }
 """A machine that dies says nothing. Without these a client would wait for it, and the server keep its locks, the
 leader's among them, for the two hours that TCP allows."""
-_SERVER_TOO = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=25000"
+_SERVER_TOO = (
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+    " -c tcp_user_timeout=25000"
+)
 
 WRITE = {"sricare_write": True}
 """Execution option of a connection that is going to write: SQLite then locks at BEGIN."""

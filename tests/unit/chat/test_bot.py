@@ -251,6 +251,15 @@ def test_a_bot_that_fails_hands_over(client: FlaskClient, monkeypatch: pytest.Mo
     assert state(client, conversation) == "queued"
 
 
+def test_who_was_talking_to_a_bot_that_is_switched_off_waits_for_a_person(
+    app: Flask, client: FlaskClient
+) -> None:
+    conversation = opened(client)
+    app.extensions["sricare_settings"] = app.extensions["sricare_settings"].model_copy(update={"bot": "off"})
+    assert "to a person" in ask(client, conversation, "my balance")
+    assert state(client, conversation) == "queued"
+
+
 def test_the_customers_card_shows_agents_what_is_known(client: FlaskClient) -> None:
     registered()
     wallet(100)

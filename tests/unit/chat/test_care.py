@@ -153,6 +153,9 @@ def test_a_transfer_goes_to_a_person_with_room_or_to_a_team_without_losing_the_t
     status(client, COLLEAGUE, capacity=1)
     moved = act(client, opened, "transfer", agent_id=COLLEAGUE, note="knows the case")
     assert (moved.status_code, moved.json["agent"]["id"]) == (200, COLLEAGUE)
+    act(client, opened, "transfer", agent_id=COLLEAGUE, note="has it already")
+    notes = client.get(f"{URL}/{opened}/notes", headers=bearer(AGENT, "agent")).json["items"]
+    assert [note["body"] for note in notes] == ["has it already", "knows the case"]
     status(client, AGENT, capacity=5)
     later = waiting(client)
     act(client, opened, "transfer", COLLEAGUE, team="billing")

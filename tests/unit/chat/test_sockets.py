@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from chat.fanout import Fanout
 from chat.handlers import HANDLERS
 from chat.sockets.gate import WATCH_EVERY_S
 from chat.use_cases import conversations as use_cases
@@ -14,6 +15,7 @@ from chat.use_cases.messages import Wish, send_message
 from common import clock, ids
 from common.db import transaction
 from common.identity.requests import guard
+from common.messaging.broker import Outage
 from tests.support.services import an_event, bearer, deliver, emitted, token
 
 NIMALI, KAMAL, AGENT = ids.new_id(), ids.new_id(), ids.new_id()
@@ -208,6 +210,35 @@ def test_clients_learn_of_what_other_processes_told_while_the_broker_was_away(
         send_message(session, app.extensions["sricare_settings"], wish)
     app.extensions["chat_sockets"].catch_up()
     assert [item["last_seq"] for item in customer.heard("conversation:updated")] == [1]
+
+
+def test_connections_are_looked_after_again_after_whatever_went_wrong(
+    app: Flask, phone: Callable, opened: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone(NIMALI).join(opened)
+    sockets = app.extensions["chat_sockets"]
+    with monkeypatch.context() as broken:
+        broken.setattr(sockets, "_end_the_unwelcome", lambda: 1 / 0)
+        sockets._look_after_connections()
+    caught_up: list[bool] = []
+    monkeypatch.setattr(sockets, "catch_up", lambda: caught_up.append(True))
+    sockets._look_after_connections()
+    assert caught_up == [True]
+
+
+def test_telling_other_processes_goes_on_after_whatever_the_connection_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fanout = Fanout("amqp://127.0.0.1:9/")
+    fates = iter([AttributeError("'NoneType' object has no attribute 'drain_events'"), SystemExit()])
+
+    def connection() -> None:
+        raise next(fates)
+
+    monkeypatch.setattr(fanout, "_connection", connection)
+    monkeypatch.setattr(Outage, "failed", lambda *_: 0.0)
+    with pytest.raises(SystemExit):
+        fanout._publish_waiting()
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,29 @@ def test_the_clocks_stand_still_while_it_is_the_customers_turn(client: FlaskClie
         assert see(client, ticket["id"])["sla"]["breached"] is True
 
 
+def test_a_first_answer_that_was_late_stays_late(client: FlaskClient) -> None:
+    with clock.frozen(clock.now()):
+        ticket = create(client).json["id"]
+        clock.move(timedelta(hours=9))
+        comment(client, ticket, CARE, body="we are on it")
+        patch(client, ticket, waiting_for_customer=True)
+        clock.move(timedelta(hours=5))
+        patch(client, ticket, waiting_for_customer=False, priority="low")
+        assert see(client, ticket)["sla"]["breached"] is True
+
+
+def test_a_ticket_that_is_taken_up_again_has_the_time_that_was_left(client: FlaskClient) -> None:
+    with clock.frozen(clock.now()):
+        ticket = create(client).json["id"]
+        patch(client, ticket, state="resolved")
+        assert patch(client, ticket, waiting_for_customer=True).json["code"] == "wrong_transition"
+        clock.move(timedelta(days=30))
+        patch(client, ticket, (NIMALI,), state="in_progress")
+        assert see(client, ticket)["sla"]["breached"] is False
+        clock.move(timedelta(hours=8, minutes=1))
+        assert see(client, ticket)["sla"]["breached"] is True
+
+
 def test_a_customers_word_takes_a_resolved_ticket_up_again(client: FlaskClient) -> None:
     ticket = create(client).json["id"]
     patch(client, ticket, state="resolved")
