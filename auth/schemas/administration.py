@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from auth.models import AuditEntry, Role
 from auth.schemas.accounts import UserOut
@@ -68,11 +68,19 @@ class AuditEntryOut(BaseModel):
         return cls.model_validate(entry, from_attributes=True)
 
 
+class VerifyQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    from_seq: int = Field(default=1, ge=1, le=2**63 - 1, description="the first entry to check")
+    limit: int = Field(default=10_000, ge=1, le=50_000, description="entries to check")
+
+
 class VerdictOut(BaseModel):
-    valid: bool
-    entries: int
-    first_seq: int
-    last_seq: int
+    valid: bool = Field(description="whether the checked entries hold; all of them once `next_seq` is null")
+    entries: int = Field(description="how many hold")
+    first_seq: int = Field(description="the first that was checked")
+    last_seq: int = Field(description="the chain's last")
     last_hash: str
     broken_at: int | None
     reason: str | None
+    next_seq: int | None = Field(description="`from_seq` of the next stretch, when this was not the last")

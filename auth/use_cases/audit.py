@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Table, func, insert, select, update
+from sqlalchemy import RowMapping, Table, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from auth import events
 from auth.models import AuditArchive, AuditEntry, AuditHead
-from auth.models.audit import FIRST_HASH, chain_hash, chained_content
+from auth.models.audit import CHAINED, FIRST_HASH, chain_hash, chained_content
 from common import clock, context, ids
-from common.db import reading
+from common.db import reading, snapshot
 from common.messaging import Event
 
 SECRET_FIELDS = frozenset({"code", "token", "link", "password"})
@@ -97,7 +97,8 @@ def _append(session: Session, **values: Any) -> None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the chain holds: `broken_at` is the first number where it does not."""
+    """Whether the chain holds from `first_seq` on: `broken_at` is the first number where it does not, `next_seq` where
+    to go on when not all of it was read."""
 
     entries: int
     first_seq: int
@@ -105,50 +106,56 @@ class Verdict:
     last_hash: str
     broken_at: int | None = None
     reason: str | None = None
+    next_seq: int | None = None
 
 
-def verify_chain() -> Verdict:
-    """Read the whole chain, from where the last archive ends to the head. Opens its own short reads: entries that are
-    added meanwhile are not looked at."""
+def verify_chain(*, from_seq: int = 1, most: int | None = None) -> Verdict:
+    """Read the chain, or `most` entries of it, from an entry (or from where the last archive ends) to the head. Opens
+    its own short reads: entries that are added meanwhile are not looked at."""
     with reading() as session:
         head = session.get_one(AuditHead, 1)
         archive = session.scalar(select(AuditArchive).order_by(AuditArchive.last_seq.desc()).limit(1))
         loose = session.scalar(select(func.count()).select_from(AuditEntry).where(AuditEntry.seq.is_(None)))
-        expected_seq = archive.last_seq + 1 if archive else 1
-        previous = archive.last_hash if archive else FIRST_HASH
-        head_seq, head_hash = head.seq, head.hash
-    first, count = expected_seq, 0
+        first, previous = (archive.last_seq + 1, archive.last_hash) if archive else (1, FIRST_HASH)
+        if from_seq > first:
+            first = min(from_seq, head.seq + 1)
+            previous = session.scalar(select(AuditEntry.hash).where(AuditEntry.seq == first - 1)) or ""
+    last = head.seq if most is None else min(head.seq, first + most - 1)
+    seq = first
 
-    def broken(seq: int, reason: str) -> Verdict:
-        return Verdict(count, first, head_seq, head_hash, seq, reason)
+    def verdict(
+        broken_at: int | None = None, reason: str | None = None, next_seq: int | None = None
+    ) -> Verdict:
+        return Verdict(seq - first, first, head.seq, head.hash, broken_at, reason, next_seq)
 
-    for entry in _entries(first, head_seq):
-        if entry.seq != expected_seq:
-            return broken(expected_seq, "an entry is missing")
-        if entry.previous_hash != previous:
-            return broken(expected_seq, "it does not follow the entry before")
-        if chain_hash(entry.content()) != entry.hash:
-            return broken(expected_seq, "it was changed")
-        previous, expected_seq, count = entry.hash, expected_seq + 1, count + 1
-    if expected_seq != head_seq + 1:
-        return broken(expected_seq, "entries are missing at the end")
-    if previous != head_hash:
-        return broken(head_seq, "the head is of another chain")
+    for entry in _entries(first, last):
+        if entry["seq"] != seq:
+            return verdict(seq, "an entry is missing")
+        if entry["previous_hash"] != previous:
+            return verdict(seq, "it does not follow the entry before")
+        if chain_hash(chained_content({name: entry[name] for name in CHAINED})) != entry["hash"]:
+            return verdict(seq, "it was changed")
+        previous, seq = entry["hash"], seq + 1
+    if seq != last + 1:
+        return verdict(seq, "entries are missing at the end")
+    if last < head.seq:
+        return verdict(next_seq=seq)
+    if previous != head.hash:
+        return verdict(head.seq, "the head is of another chain")
     if loose:
-        return broken(head_seq, f"{loose} entries are outside the chain")
-    return Verdict(count, first, head_seq, head_hash)
+        return verdict(head.seq, f"{loose} entries are outside the chain")
+    return verdict()
 
 
-def _entries(first: int, last: int) -> Iterator[AuditEntry]:
-    after = first - 1
-    while True:
-        query = select(AuditEntry).where(AuditEntry.seq > after, AuditEntry.seq <= last)
-        with reading() as session:
-            found = session.scalars(query.order_by(AuditEntry.seq).limit(_READ_AT_ONCE)).all()
+def _entries(first: int, last: int) -> Iterator[RowMapping]:
+    while first <= last:
+        query = select(_ENTRIES).where(_ENTRIES.c.seq >= first, _ENTRIES.c.seq <= last)
+        with snapshot() as connection:
+            found = connection.execute(query.order_by(_ENTRIES.c.seq).limit(_READ_AT_ONCE)).mappings().all()
         if not found:
             return
         yield from found
-        after = found[-1].seq or last
+        first = found[-1]["seq"] + 1
 
 
 def entries_before(session: Session, cutoff: datetime, limit: int) -> list[AuditEntry]:

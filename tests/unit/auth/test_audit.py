@@ -5,6 +5,7 @@ import importlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -107,6 +108,31 @@ def test_tampering_is_found_at_the_entry(app: Flask, client: FlaskClient, crime:
     done = app.test_cli_runner().invoke(args=["audit-verify"])
     assert done.exit_code == 1
     assert f"broken at {broken_at}" in done.output
+
+
+def test_a_long_chain_is_verified_a_stretch_at_a_time(client: FlaskClient) -> None:
+    headers = staff(client, "admin").headers
+    record(7)
+
+    def verify(from_seq: int, limit: int = 3) -> Any:
+        query = {"from_seq": from_seq, "limit": limit}
+        return client.get("/api/auth/admin/audit-log/verify", query_string=query, headers=headers).json
+
+    stretches = [verify(seq) for seq in (1, 4, 7)]
+    assert [(each["entries"], each["next_seq"]) for each in stretches] == [(3, 4), (3, 7), (2, None)]
+    assert all(each["valid"] and each["last_seq"] == 8 for each in stretches)
+    assert (verify(1000)["valid"], verify(1000)["entries"]) == (True, 0)
+    untied()
+    for crime, broken_at in (
+        ("UPDATE audit_log SET action = 'harmless' WHERE seq = 6", 6),
+        ("UPDATE audit_log SET hash = 'x' WHERE seq = 3", 4),
+        ("DELETE FROM audit_log WHERE seq = 8", 8),
+    ):
+        with transaction() as session:
+            session.execute(text(crime))
+        found = [verify(seq)["broken_at"] for seq in (1, 4, 7)]
+        assert broken_at in found, crime
+    assert client.get("/api/auth/admin/audit-log/verify?limit=50001", headers=headers).status_code == 422
 
 
 def test_an_admin_queries_and_verifies_it(client: FlaskClient) -> None:
