@@ -7,6 +7,7 @@ from uuid import UUID
 from uuid6 import uuid7
 
 UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_LAST_MS = 253_402_300_799_000
 _UUID = re.compile(UUID_PATTERN)
 
 
@@ -21,8 +22,9 @@ def is_id(value: str) -> bool:
 
 
 def made_at(value: str) -> datetime | None:
-    """The instant (ms precision) at which a UUIDv7 was made; None for any other UUID."""
+    """The instant (ms precision) at which a UUIDv7 was made; None for any other UUID, and for one of after 9999."""
     parsed = UUID(value)
-    if parsed.version != 7:
+    milliseconds = parsed.int >> 80
+    if parsed.version != 7 or milliseconds > _LAST_MS:
         return None
-    return datetime.fromtimestamp((parsed.int >> 80) / 1000, UTC)
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
