@@ -56,6 +56,10 @@ class WalletTooLow(Conflict):
     code, title = "wallet_balance_too_low", "The wallet's balance does not cover this"
 
 
+class WalletFull(Conflict):
+    code, title = "wallet_full", "The wallet would hold too much"
+
+
 class RecipientUnknown(NotFound):
     code, title = "recipient_unknown", "There is no customer with this number"
 
@@ -100,6 +104,7 @@ ERRORS: tuple[type[AppError], ...] = (
     OtpInvalid,
     NotRefundable,
     RefundTooLarge,
+    WalletFull,
     WalletTooLow,
     RecipientUnknown,
     VoucherInvalid,

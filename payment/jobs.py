@@ -4,16 +4,20 @@ Whatever dies in between is taken up again by the next run: the rows' states say
 """
 
 import logging
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from flask import current_app
+from sqlalchemy.exc import OperationalError
 
+from common import clock
 from common.db import reading, transaction
 from payment import queries
 from payment.config import Settings
 from payment.gateway import GatewayTrouble, Outcome, RefundRefused, Verdict
 from payment.gateway.routing import Gateways, Guarded
 from payment.gateway.simulated import SimulatedGateway
-from payment.models import MethodType, Payment, PaymentState
+from payment.models import CardLeft, MethodType, Payment, PaymentState, SavedMethod
 from payment.use_cases import methods, payments, reconciliations, refunds
 
 log = logging.getLogger(__name__)
@@ -33,13 +37,13 @@ def advance_payments() -> bool:
     """Bring every due payment a step further; True when there are more."""
     with reading() as session:
         due = queries.list_due_payments(session)
-    for payment_id in due:
-        advance_payment(payment_id)
-    return len(due) == queries.DUE_BATCH
+    went_well = _each({payment_id: partial(advance_payment, payment_id) for payment_id in due})
+    return went_well and len(due) == queries.DUE_BATCH
 
 
 def advance_payment(payment_id: str) -> None:
-    """One look at a due payment: admit it, ask the gateway about it, or give it up."""
+    """One look at a due payment: admit it, ask the gateway about it, or give it up. Raises GatewayTrouble when the
+    gateway does not say: the next look comes after the backoff."""
     with transaction() as session:
         payment = payments.claim_payment(session, payment_id)
         if payment is None:
@@ -52,12 +56,8 @@ def advance_payment(payment_id: str) -> None:
                 return
         elif payment.state is PaymentState.REQUIRES_ACTION:
             give_up = payments.reason_to_give_up(session, payment)
-    try:
-        gateway = gateways().named(payment.gateway)
-        outcome = _charge(gateway, payment) if charge_now else _resolve(gateway, payment, give_up)
-    except GatewayTrouble as trouble:
-        log.warning("payment %s: the gateway does not say (%s)", payment.id, trouble)
-        return
+    gateway = gateways().named(payment.gateway)
+    outcome = _charge(gateway, payment) if charge_now else _resolve(gateway, payment, give_up)
     with transaction() as session:
         payments.settle_charge(session, payment, outcome, action_s=settings().action_s)
 
@@ -90,13 +90,13 @@ def make_refunds() -> bool:
     """Make every due refund; True when there are more."""
     with reading() as session:
         due = queries.list_due_refunds(session)
-    for refund_id in due:
-        make_refund(refund_id)
-    return len(due) == queries.DUE_BATCH
+    went_well = _each({refund_id: partial(make_refund, refund_id) for refund_id in due})
+    return went_well and len(due) == queries.DUE_BATCH
 
 
 def make_refund(refund_id: str) -> None:
-    """One attempt at a refund. The gateway knows it by its id, so that a repeated attempt gives nothing twice."""
+    """One attempt at a refund. The gateway knows it by its id, so that a repeated attempt gives nothing twice. Raises
+    GatewayTrouble when the gateway does not say."""
     with transaction() as session:
         claimed = refunds.claim_refund(session, refund_id)
     if claimed is None:
@@ -107,9 +107,6 @@ def make_refund(refund_id: str) -> None:
             gateways().named(payment.gateway).refund(
                 key=refund.id, charge_key=payment.id, amount=refund.amount, retries=refund.retries
             )
-    except GatewayTrouble as trouble:
-        log.warning("refund %s: the gateway does not say (%s)", refund.id, trouble)
-        return
     except RefundRefused as refusal:
         with transaction() as session:
             refunds.give_up_refund(session, refund, str(refusal))
@@ -119,31 +116,57 @@ def make_refund(refund_id: str) -> None:
 
 
 def forget_methods() -> bool:
-    """Have the gateways forget removed cards, and those left for one payment only; True when there are more."""
+    """Have the gateways forget removed cards, those left for one payment only, and those for which nothing stands;
+    True when there are more."""
+    names = gateways().names
     with reading() as session:
-        removed = queries.list_methods_to_forget(session)
-        used = queries.list_payments_to_drop_cards(session)
-    for method in removed:
-        if not _forgotten(method.gateway, method.token):
-            return False
-        with transaction() as session:
-            methods.forget_method(session, method.id)
-    for payment in used:
-        if not _forgotten(payment.gateway, payment.gateway_token):
-            return False
-        with transaction() as session:
-            methods.drop_token(session, payment)
-    return queries.DUE_BATCH in (len(removed), len(used))
+        removed = queries.list_methods_to_forget(session, names)
+        used = queries.list_payments_to_drop_cards(session, names)
+        behind = queries.list_cards_left_behind(session, names, before=clock.now() - methods.LEFT_FOR)
+    went_well = (
+        _each({method.id: partial(_forget_method, method) for method in removed}),
+        _each({payment.id: partial(_forget_card_of, payment) for payment in used}),
+        _each({card.key: partial(_forget_card_left, card) for card in behind}),
+    )
+    return all(went_well) and queries.DUE_BATCH in (len(removed), len(used), len(behind))
 
 
-def _forgotten(gateway: str | None, token: str | None) -> bool:
-    try:
-        if token is not None:
-            gateways().named(gateway).forget(token)
-    except GatewayTrouble as trouble:
-        log.warning("a card is not forgotten yet: gateway %s does not answer (%s)", gateway, trouble)
-        return False
-    return True
+def _forget_method(method: SavedMethod) -> None:
+    if method.token is not None:
+        gateways().named(method.gateway).forget(method.token)
+    with transaction() as session:
+        methods.forget_method(session, method.id)
+
+
+def _forget_card_of(payment: Payment) -> None:
+    if payment.gateway_token is not None:
+        gateways().named(payment.gateway).forget(payment.gateway_token)
+    with transaction() as session:
+        methods.drop_token(session, payment)
+
+
+def _forget_card_left(card: CardLeft) -> None:
+    gateways().named(card.gateway).forget_left(card.key)
+    with transaction() as session:
+        methods.drop_card(session, card.key)
+
+
+def _each(steps: Mapping[str, Callable[[], None]]) -> bool:
+    """Take a step for each thing (by its id): what goes wrong with one is logged, and does not keep the others
+    waiting. Whether all went well."""
+    failed = 0
+    for thing, step in steps.items():
+        try:
+            step()
+        except OperationalError:  # the database is away, for the others too
+            raise
+        except GatewayTrouble as trouble:
+            failed += 1
+            log.warning("%s: the gateway does not say (%s)", thing, trouble)
+        except Exception:
+            failed += 1
+            log.exception("%s cannot go on", thing)
+    return not failed
 
 
 def compare_settlements() -> bool:

@@ -1,7 +1,7 @@
 """Reads of payment."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select
@@ -15,6 +15,7 @@ from common.money import Money
 from payment.filters import CasesQuery, PaymentsQuery
 from payment.models import (
     PENDING,
+    CardLeft,
     Case,
     Difference,
     MethodState,
@@ -102,17 +103,31 @@ def list_methods(session: Session, user_id: str, query: PageQuery) -> Page[Saved
     return fetch_page(session, mine, SavedMethod.id, query)
 
 
-def list_methods_to_forget(session: Session) -> Sequence[SavedMethod]:
-    wanted = select(SavedMethod).where(SavedMethod.state == MethodState.REMOVING)
+def list_methods_to_forget(session: Session, gateways: Sequence[str]) -> Sequence[SavedMethod]:
+    """Removed cards at these gateways."""
+    wanted = select(SavedMethod).where(
+        SavedMethod.state == MethodState.REMOVING, SavedMethod.gateway.in_(gateways)
+    )
     return session.scalars(wanted.order_by(SavedMethod.id).limit(DUE_BATCH)).all()
 
 
-def list_payments_to_drop_cards(session: Session) -> Sequence[Payment]:
-    """Settled payments whose card was left at the gateway for them alone."""
+def list_payments_to_drop_cards(session: Session, gateways: Sequence[str]) -> Sequence[Payment]:
+    """Settled payments whose card was left at one of these gateways for them alone."""
     wanted = select(Payment).where(
-        Payment.gateway_token.is_not(None), Payment.saved_method_id.is_(None), Payment.state.not_in(PENDING)
+        Payment.gateway_token.is_not(None),
+        Payment.saved_method_id.is_(None),
+        Payment.state.not_in(PENDING),
+        Payment.gateway.in_(gateways),
     )
     return session.scalars(wanted.order_by(Payment.id).limit(DUE_BATCH)).all()
+
+
+def list_cards_left_behind(
+    session: Session, gateways: Sequence[str], *, before: datetime
+) -> Sequence[CardLeft]:
+    """Cards left at one of these gateways before an instant, and nothing stands for them."""
+    wanted = select(CardLeft).where(CardLeft.left_at < before, CardLeft.gateway.in_(gateways))
+    return session.scalars(wanted.order_by(CardLeft.key).limit(DUE_BATCH)).all()
 
 
 def list_payments(session: Session, user_id: str, query: PageQuery) -> Page[Payment]:

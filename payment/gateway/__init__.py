@@ -81,11 +81,16 @@ class Gateway(Protocol):
     @property
     def name(self) -> str: ...
 
-    def tokenise(self, card: Card) -> CardToken:
-        """Leave the card with the gateway, to be charged any number of times. Moves no money; safe to repeat.
+    def tokenise(self, card: Card, *, key: str) -> CardToken:
+        """Leave the card with the gateway under a key of ours, to be charged any number of times. Moves no money; safe
+        to repeat.
 
         Raises CardRefused.
         """
+        ...
+
+    def forget_left(self, key: str) -> None:
+        """Have the gateway drop whatever was left under a key: also when its token never came back. Safe to repeat."""
         ...
 
     def forget(self, token: str) -> None:

@@ -3,8 +3,6 @@ a single call may try it."""
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from sqlalchemy import String, select, update
@@ -12,9 +10,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common import clock
-from common.db import reading, transaction
-from common.db.transactions import companion, lost_race
+from common.db import reading
+from common.db.transactions import lost_race
 from payment.models import Base
+from payment.transactions import own_transaction
 
 FAILURES = 5
 OPEN_FOR = timedelta(seconds=30)
@@ -47,7 +46,7 @@ class Breaker:
             return True
         if open_until > clock.now():
             return False
-        with _alone(), transaction() as session:
+        with own_transaction() as session:
             taken = session.execute(
                 update(GatewayHealth)
                 .where(GatewayHealth.gateway == gateway, GatewayHealth.open_until == open_until)
@@ -69,7 +68,7 @@ class Breaker:
             self._count_failure(gateway)
 
     def _count_failure(self, gateway: str) -> None:
-        with _alone(), transaction() as session:
+        with own_transaction() as session:
             row = session.get(GatewayHealth, gateway, with_for_update=True)
             if row is None:
                 row = GatewayHealth(gateway=gateway, failures=0)
@@ -80,7 +79,7 @@ class Breaker:
         self._forget()
 
     def _clear(self, gateway: str) -> None:
-        with _alone(), transaction() as session:
+        with own_transaction() as session:
             session.execute(
                 update(GatewayHealth)
                 .where(GatewayHealth.gateway == gateway)
@@ -104,13 +103,3 @@ class Breaker:
     def _forget(self) -> None:
         with self._lock:
             self._read_at = -REMEMBERED_S
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Away from the request at hand: its idempotency claim has no part in this."""
-    beside = companion.set(None)
-    try:
-        yield
-    finally:
-        companion.reset(beside)

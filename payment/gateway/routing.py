@@ -37,6 +37,10 @@ class Gateways:
     def knows(self, name: str) -> bool:
         return name in self._guarded
 
+    @property
+    def names(self) -> Sequence[str]:
+        return list(self._guarded)
+
 
 class Guarded:
     """A gateway whose answers and failures the breaker counts."""
@@ -49,8 +53,11 @@ class Guarded:
     def name(self) -> str:
         return self._gateway.name
 
-    def tokenise(self, card: Card) -> CardToken:
-        return self._ask(self._gateway.tokenise, card)
+    def tokenise(self, card: Card, *, key: str) -> CardToken:
+        return self._ask(self._gateway.tokenise, card, key=key)
+
+    def forget_left(self, key: str) -> None:
+        self._ask(self._gateway.forget_left, key)
 
     def forget(self, token: str) -> None:
         self._ask(self._gateway.forget, token)

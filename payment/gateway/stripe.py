@@ -1,5 +1,7 @@
 """Stripe through its official SDK: PaymentIntents with 3-D Secure, refunds, signed callbacks.
 
+A saved card hangs on a customer of its own, made under our key: deleting that customer drops the card.
+
 A PaymentIntent is made under our key before it is confirmed: making it moves no money, and making it again under the
 same key gives the same one, so that a charge whose answer was lost is found again. Stripe keeps idempotency keys for a
 day (refusals too, so that a refund that a person has tried again needs a further one); what is older is searched by its
@@ -59,10 +61,10 @@ class StripeGateway:
         )
         self._api = self._client.v1
 
-    def tokenise(self, card: Card) -> CardToken:
+    def tokenise(self, card: Card, *, key: str) -> CardToken:
         try:
+            customer = self._customer(key)
             method = _call(self._api.payment_methods.create, _card(card))["id"]
-            customer = _call(self._api.customers.create, {"metadata": {"purpose": "saved card"}})["id"]
             _call(self._api.payment_methods.attach, method, {"customer": customer})
         except stripe.CardError as error:
             raise CardRefused(_reason(_decline_code(error))) from None
@@ -77,6 +79,15 @@ class StripeGateway:
         except stripe.InvalidRequestError as error:
             if error.code != "resource_missing":
                 raise GatewayTrouble(str(error.code)) from None
+
+    def forget_left(self, key: str) -> None:
+        if _young(key):
+            found = [self._customer(key)]
+        else:
+            query = {"query": f"metadata['card_key']:'{key}'", "limit": 10}
+            found = [one["id"] for one in _call(self._api.customers.search, query)["data"]]
+        for customer in found:
+            self.forget(f"{customer}/")
 
     def charge(self, *, key: str, amount: Money, source: Card | str) -> Outcome:
         try:
@@ -167,6 +178,12 @@ class StripeGateway:
                 NoticeKind.CHARGEBACK, self._key_of(thing["payment_intent"]), str(thing.get("reason"))
             )
         return None
+
+    def _customer(self, key: str) -> str:
+        """The customer who stands for a card left under a key of ours, made where there is none."""
+        wanted = {"metadata": {"purpose": "saved card", "card_key": key}}
+        made = _call(self._api.customers.create, wanted, {"idempotency_key": f"card-{key}"})
+        return str(made["id"])
 
     def _key_of(self, intent_id: str) -> str:
         intent = _call(self._api.payment_intents.retrieve, intent_id)

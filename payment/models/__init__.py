@@ -6,7 +6,7 @@ Locks are taken in the order payables, wallets, payments, refunds.
 from payment.models.base import Base, changed_one, insert_rows
 from payment.models.cases import Case
 from payment.models.customers import Customer, Voucher, VoucherGuesses, VoucherState
-from payment.models.methods import SavedMethod
+from payment.models.methods import CardLeft, SavedMethod
 from payment.models.payments import (
     CAPTURED_STATES,
     HOLDING,
@@ -35,15 +35,25 @@ from payment.models.reconciliation import (
     Resolution,
     SettlementLine,
 )
-from payment.models.wallets import Account, Balance, EntryReason, Wallet, WalletEntry, change_balance
+from payment.models.wallets import (
+    LARGEST_BALANCE_MINOR,
+    Account,
+    Balance,
+    EntryReason,
+    Wallet,
+    WalletEntry,
+    change_balance,
+)
 
 __all__ = [
     "CAPTURED_STATES",
     "HOLDING",
+    "LARGEST_BALANCE_MINOR",
     "PENDING",
     "Account",
     "Balance",
     "Base",
+    "CardLeft",
     "Case",
     "CaseKind",
     "CaseState",

@@ -38,3 +38,14 @@ class SavedMethod(Base):
     def expired(self) -> bool:
         today = clock.today()
         return (self.exp_year, self.exp_month) < (today.year, today.month)
+
+
+class CardLeft(Base):
+    """A card that is being left at a gateway under our key, until a payment or a saved method stands for it. What a
+    request that died or was refused has left behind is dropped at the gateway by the worker."""
+
+    __tablename__ = "cards_left"
+
+    key: Mapped[str] = mapped_column(Id, primary_key=True)
+    gateway: Mapped[str] = mapped_column(String(30))
+    left_at: Mapped[datetime] = mapped_column(default=clock.now)

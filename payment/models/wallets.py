@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from common import clock, ids
 from common.db import Id, enum_column
-from common.money import Money
+from common.money import MAX_MINOR, Money
 from payment.models.base import Base
 
 
@@ -32,6 +32,8 @@ class EntryReason(StrEnum):
     VOUCHER = "voucher"
 
 
+LARGEST_BALANCE_MINOR = MAX_MINOR // 1000
+"""No wallet is filled beyond this: ten thousand million rupees. What is on its way by then may still go over it."""
 LOW_BALANCE_MINOR = 10_000
 """Below this the customer is told, unless they set another bound."""
 

@@ -8,9 +8,9 @@ from common.identity import identity
 from common.web import operation, reply, reply_page, work_id
 from payment import queries
 from payment.errors import CardDeclined
-from payment.gateway import CardRefused, GatewayTrouble
 from payment.models import MethodState
-from payment.routes.blueprint import gateways, routes
+from payment.routes.blueprint import routes
+from payment.routes.paying import leave_card
 from payment.schemas import CardIn, SavedMethodOut
 from payment.use_cases import methods
 
@@ -30,21 +30,16 @@ def post_method(body: CardIn) -> Response:
         known = queries.find_method(session, work_id())
         if known is not None:
             return reply(SavedMethodOut.of(known), 201)
-    try:
-        gateway = gateways().choose()
-        left = gateway.tokenise(card)
-    except GatewayTrouble:
-        raise ServiceUnavailable("The card gateway does not answer", retry_after=5) from None
-    except CardRefused as refusal:
-        raise CardDeclined(extra={"reason": str(refusal)}) from None
+    left = leave_card(card)
     with transaction() as session:
+        methods.take_card(session, left.key)
         method = methods.save_method(
             session,
             method_id=work_id(),
             user_id=identity().user_id,
-            gateway=gateway.name,
+            gateway=left.gateway,
             card=card,
-            left=left,
+            left=left.token,
             state=MethodState.ACTIVE,
         )
         return reply(SavedMethodOut.of(method), 201)

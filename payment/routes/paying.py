@@ -3,9 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import NamedTuple
 
 from flask import Response, current_app
 from sqlalchemy.orm import Session
@@ -20,15 +19,18 @@ from payment import queries
 from payment.cards import Card
 from payment.errors import CardDeclined, InsufficientBalance, OtpInvalid, PaymentFailed
 from payment.gateway import CardRefused, CardToken, GatewayDown, GatewayTrouble, Outcome, Verdict
-from payment.models import MethodState, MethodType, Payment, PaymentState
+from payment.gateway.routing import Guarded
+from payment.models import LARGEST_BALANCE_MINOR, MethodState, MethodType, Payment, PaymentState
 from payment.routes.blueprint import gateways, settings
 from payment.schemas import OTP_TRIES, PaymentOut, ProcessIn
+from payment.transactions import own_transaction
 from payment.use_cases import methods, payments
 from payment.use_cases.payments import CardFacts, NotKnownYet, Wish
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.02
+_SILENT = "The card gateway does not answer"
 
 
 def pay(body: ProcessIn) -> Response:
@@ -93,7 +95,7 @@ def _pay_known(wish: Wish, body: ProcessIn, card: Card | None) -> Response:
         with reading() as session:
             payments.check_wish(session, wish)
     facts = _card_facts(body, card, keep=body.save_method)
-    with _left_in_vain(facts, card), transaction() as session:
+    with transaction() as session:
         payments.check_wish(session, wish)
         payment = payments.begin_payment(session, wish, facts, awaits_reference=False)
         _keep_card(session, wish, facts, card if body.save_method else None)
@@ -110,7 +112,7 @@ def _pay_from_wallet(wish: Wish) -> Response:
 
 def _accept(wish: Wish, facts: CardFacts | None, card: Card | None, *, save: bool) -> Response:
     """Take a payment whose order or invoice is not known yet: the worker charges it when the event arrives."""
-    with _left_in_vain(facts, card), transaction() as session:
+    with transaction() as session:
         payment = payments.begin_payment(session, wish, facts, awaits_reference=True)
         _keep_card(session, wish, facts, card if save else None)
         return reply(PaymentOut.of(payment), 201)
@@ -125,29 +127,40 @@ def _card_facts(body: ProcessIn, card: Card | None, *, keep: bool) -> CardFacts 
         return _saved_card(body.method.saved_method_id)
     if card is None:
         return None
+    if not keep:
+        return CardFacts(_open_gateway().name, card.brand, card.last4)
+    left = leave_card(card)
+    token, method_id = left.token, ids.new_id() if body.save_method else None
+    return CardFacts(left.gateway, token.brand, token.last4, token.token, method_id, left.key)
+
+
+class LeftCard(NamedTuple):
+    """A card at a gateway, under the key by which it was noted."""
+
+    key: str
+    gateway: str
+    token: CardToken
+
+
+def leave_card(card: Card) -> LeftCard:
+    """Leave a card at a gateway as a token. That is noted before, so that the worker has it dropped there unless a
+    transaction takes it (`methods.take_card`). Raises CardDeclined, ServiceUnavailable."""
+    gateway, key = _open_gateway(), ids.new_id()
+    with own_transaction() as session:
+        methods.note_card(session, key=key, gateway=gateway.name)
     try:
-        gateway = gateways().choose()
-        if not keep:
-            return CardFacts(gateway.name, card.brand, card.last4)
-        left = gateway.tokenise(card)
+        return LeftCard(key, gateway.name, gateway.tokenise(card, key=key))
     except GatewayTrouble:
-        raise ServiceUnavailable("The card gateway does not answer", retry_after=5) from None
+        raise ServiceUnavailable(_SILENT, retry_after=5) from None
     except CardRefused as refusal:
         raise CardDeclined(extra={"reason": str(refusal)}) from None
-    method_id = ids.new_id() if body.save_method else None
-    return CardFacts(gateway.name, left.brand, left.last4, left.token, method_id)
 
 
-@contextmanager
-def _left_in_vain(facts: CardFacts | None, card: Card | None) -> Iterator[None]:
-    """Have a card that was left at the gateway forgotten when its payment is refused."""
+def _open_gateway() -> Guarded:
     try:
-        yield
-    except AppError:
-        if facts is not None and facts.token is not None and card is not None:
-            with suppress(GatewayTrouble):
-                gateways().named(facts.gateway).forget(facts.token)
-        raise
+        return gateways().choose()
+    except GatewayTrouble:
+        raise ServiceUnavailable(_SILENT, retry_after=5) from None
 
 
 def _saved_card(method_id: str) -> CardFacts:
@@ -161,7 +174,9 @@ def _saved_card(method_id: str) -> CardFacts:
 
 
 def _keep_card(session: Session, wish: Wish, facts: CardFacts | None, card: Card | None) -> None:
-    """The card becomes a saved method when this payment is captured."""
+    """A card that was left for this payment is its own now; one to be saved becomes a method when it is captured."""
+    if facts is not None and facts.left_key is not None:
+        methods.take_card(session, facts.left_key)
     if card is None or facts is None or facts.saved_method_id is None or facts.token is None:
         return
     methods.save_method(
@@ -206,6 +221,10 @@ def _check_top_up(wish: Wish) -> None:
         raise ValidationFailed(
             errors=[{"field": "amount.currency", "message": "there are no wallets in this currency"}]
         )
+    with reading() as session:
+        wallet = queries.find_wallet(session, wish.user_id, wish.amount.currency)
+    if (wallet.balance_minor if wallet else 0) + wish.amount.amount_minor > LARGEST_BALANCE_MINOR:
+        raise ValidationFailed(errors=[{"field": "amount", "message": "the wallet would hold too much"}])
 
 
 def _go_on(payment: Payment, card: Card | None) -> Response:

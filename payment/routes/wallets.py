@@ -14,6 +14,7 @@ from payment.errors import (
     RecipientUnknown,
     TooManyGuesses,
     VoucherInvalid,
+    WalletFull,
     WalletTooLow,
 )
 from payment.routes.blueprint import routes, settings
@@ -117,7 +118,7 @@ def put_wallet_settings(body: WalletSettingsIn) -> Response:
 @routes.post("/wallet/transfers")
 @operation(
     "Send money to another customer's wallet", body=TransferIn, returns={201: WalletEntryOut},
-    roles=("customer",), idempotent=True, raises=(RecipientUnknown, WalletTooLow),
+    roles=("customer",), idempotent=True, raises=(RecipientUnknown, WalletFull, WalletTooLow),
 )  # fmt: skip
 def post_transfer(body: TransferIn) -> Response:
     with transaction() as session:
@@ -141,7 +142,7 @@ def post_transfer(body: TransferIn) -> Response:
 @routes.post("/wallet/vouchers")
 @operation(
     "Redeem a printed voucher", body=VoucherIn, returns={201: WalletEntryOut}, roles=("customer",),
-    raises=(VoucherInvalid, TooManyGuesses, ServiceUnavailable),
+    raises=(VoucherInvalid, TooManyGuesses, WalletFull, ServiceUnavailable),
 )  # fmt: skip
 def post_voucher(body: VoucherIn) -> Response:
     """Five wrong codes in a row lock this for an hour."""

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validato
 from common.db import PageQuery
 from common.money import Currency, Money, PositiveMoney
 from common.schemas import Body
-from payment.models import EntryReason, Wallet, WalletEntry
+from payment.models import LARGEST_BALANCE_MINOR, EntryReason, Wallet, WalletEntry
 from payment.schemas.fields import Id, digits
 
 
@@ -72,6 +72,9 @@ class WalletSettingsIn(Body):
             amounts += [self.auto_recharge.below, self.auto_recharge.amount]
         if len({amount.currency for amount in amounts}) > 1:
             raise ValueError("all amounts must be in the wallet's currency")
+        recharge = self.auto_recharge
+        if recharge and recharge.below.amount_minor + recharge.amount.amount_minor > LARGEST_BALANCE_MINOR:
+            raise ValueError("the wallet would hold too much")
         if self.low_balance.amount_minor < 0:
             raise ValueError("low_balance must not be below zero")
         return self

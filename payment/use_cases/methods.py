@@ -1,13 +1,41 @@
 """Saved cards. The gateway is called by the caller, between two of these."""
 
-from sqlalchemy import update
+from datetime import timedelta
+
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from common.db import wake
-from common.errors import NotFound
+from common.errors import NotFound, ServiceUnavailable
 from payment.cards import Card
 from payment.gateway import CardToken
-from payment.models import MethodState, Payment, SavedMethod
+from payment.models import CardLeft, MethodState, Payment, SavedMethod
+
+LEFT_FOR = timedelta(minutes=10)
+"""No request takes so long between leaving a card and writing down what stands for it."""
+
+
+def note_card(session: Session, *, key: str, gateway: str) -> None:
+    """A card is going to be left at a gateway under a key."""
+    session.add(CardLeft(key=key, gateway=gateway))
+
+
+def take_card(session: Session, key: str) -> None:
+    """Something stands for a card that was left. Raises ServiceUnavailable when it has been dropped meanwhile."""
+    if not _strike(session, key):
+        raise ServiceUnavailable("The card was not kept: try again", retry_after=1)
+
+
+def drop_card(session: Session, key: str) -> None:
+    """The gateway has dropped a card for which nothing stands. Safe to repeat."""
+    _strike(session, key)
+
+
+def _strike(session: Session, key: str) -> bool:
+    gone = session.execute(
+        delete(CardLeft).where(CardLeft.key == key), execution_options={"synchronize_session": False}
+    )
+    return bool(gone.rowcount)  # type: ignore[attr-defined]
 
 
 def save_method(

@@ -58,13 +58,15 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What is kept of a card. The token only when the charge comes later, or the card is (to be) saved."""
+    """What is kept of a card. The token only when the charge comes later, or the card is (to be) saved; `left_key` when
+    the card has just been left for that."""
 
     gateway: str
     brand: str
     last4: str
     token: str | None = None
     saved_method_id: str | None = None
+    left_key: str | None = None
 
 
 class NotKnownYet(Exception):
@@ -262,7 +264,7 @@ def admit_waiting(session: Session, payment: Payment, *, deadline_s: int) -> boo
 def _complete(session: Session, payment: Payment) -> Payment:
     in_time = payment.reference_id is None or take_payable(session, payment)
     if not move_payment(session, payment, PaymentState.COMPLETED, completed_at=clock.now(), check_at=None):
-        return _not_completed(session, payment)
+        return _not_completed(session, payment, took=in_time)
     _drop_token(session, payment)
     session.add(events.payment_completed(payment))
     if payment.saved_method_id is not None:
@@ -295,12 +297,13 @@ def _drop_token(session: Session, payment: Payment) -> None:
         methods.drop_token(session, payment)
 
 
-def _not_completed(session: Session, payment: Payment) -> Payment:
-    """Settled before: nothing to do, unless the gateway captured what had failed."""
+def _not_completed(session: Session, payment: Payment, *, took: bool) -> Payment:
+    """Settled before: nothing to do but to give back what it `took` in vain, unless the gateway captured what had
+    failed."""
     found = _current(session, payment)
+    if took and found.reference_id is not None:
+        give_payable_back(session, found.reference_id, found.id)
     if found.state is PaymentState.FAILED:
-        if found.reference_id is not None:
-            give_payable_back(session, found.reference_id, found.id)
         return_stray_capture(session, found)
     return found
 

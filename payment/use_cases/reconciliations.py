@@ -123,17 +123,19 @@ def _compare_theirs(session: Session, run: Reconciliation) -> None:
         SettlementLine.n > run.line,
         SettlementLine.n <= upto,
     )
+    charged_there = Payment.gateway == run.gateway
+    refunded_there = exists().where(Payment.id == Refund.payment_id, charged_there)
     unmatched = 0
-    for kind, ours, captured in (
-        (LineKind.CHARGE, Payment, Payment.state.in_(CAPTURED_STATES)),
-        (LineKind.REFUND, Refund, Refund.state == RefundState.COMPLETED),
+    for kind, ours, at_gateway, captured in (
+        (LineKind.CHARGE, Payment, charged_there, Payment.state.in_(CAPTURED_STATES)),
+        (LineKind.REFUND, Refund, refunded_there, Refund.state == RefundState.COMPLETED),
     ):
         found = _problem(ours, captured, kind)
         rows = session.execute(
             select(
                 SettlementLine.key, SettlementLine.amount_minor, SettlementLine.currency, found[0], found[1]
             )
-            .outerjoin(ours, ours.id == SettlementLine.key)
+            .outerjoin(ours, (ours.id == SettlementLine.key) & at_gateway)
             .where(*batch, SettlementLine.kind == kind, found[0].is_not(None))
         ).all()
         unmatched += len(rows)

@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from common import clock, ids
 from common.money import Money
+from payment.errors import WalletFull
 from payment.models import (
+    LARGEST_BALANCE_MINOR,
     Account,
     EntryReason,
     Voucher,
@@ -66,7 +68,10 @@ def locked_for(session: Session, user_id: str) -> float | None:
 
 
 def redeem_voucher(session: Session, *, secret: str, user_id: str, code: str) -> WalletEntry | None:
-    """Credit a voucher, once ever; None, and a wrong guess counted, when there is no such voucher (any more)."""
+    """Credit a voucher, once ever; None, and a wrong guess counted, when there is no such voucher (any more).
+
+    Raises WalletFull.
+    """
     voucher = session.execute(
         update(Voucher)
         .where(
@@ -84,7 +89,7 @@ def redeem_voucher(session: Session, *, secret: str, user_id: str, code: str) ->
         return None
     if guesses is not None:
         session.delete(guesses)
-    return wallets.credit(
+    entry = wallets.credit(
         session,
         user_id=user_id,
         amount=Money(amount_minor=voucher.amount_minor, currency=voucher.currency),
@@ -92,6 +97,9 @@ def redeem_voucher(session: Session, *, secret: str, user_id: str, code: str) ->
         reason=EntryReason.VOUCHER,
         source_id=voucher.id,
     )
+    if (entry.balance_minor or 0) > LARGEST_BALANCE_MINOR:
+        raise WalletFull()
+    return entry
 
 
 def hash_code(secret: str, code: str) -> str:

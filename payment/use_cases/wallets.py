@@ -8,7 +8,9 @@ from common import clock, ids
 from common.errors import NotFound
 from common.money import Money
 from payment import events, queries
+from payment.errors import WalletFull
 from payment.models import (
+    LARGEST_BALANCE_MINOR,
     Account,
     Balance,
     EntryReason,
@@ -111,7 +113,7 @@ def _post(
 def transfer(
     session: Session, *, sender_id: str, recipient_id: str, amount: Money, transfer_id: str
 ) -> WalletEntry | None:
-    """From one wallet to another; None when the sender's balance is too low (the caller rolls back).
+    """From one wallet to another; None when the sender's balance is too low (the caller rolls back). Raises WalletFull.
 
     Wallets are changed in the order of their owners, so that two transfers across each other wait and do not deadlock.
     """
@@ -124,6 +126,8 @@ def transfer(
         changed = change_balance(session, user_id, by)
         if changed is None:
             return None
+        if user_id == recipient_id and changed.balance_minor > LARGEST_BALANCE_MINOR:
+            raise WalletFull()
         after[user_id] = changed
         entries[user_id] = _leg(changed, by, EntryReason.TRANSFER, transfer_id, transfer_id)
     insert_rows(session, *entries.values())

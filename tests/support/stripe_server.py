@@ -36,6 +36,7 @@ class FakeStripe:
         self.empty = False
         self.intents: dict[str, dict[str, Any]] = {}
         self.methods: dict[str, dict[str, Any]] = {}
+        self.customers: dict[str, dict[str, Any]] = {}
         self.refunds: list[dict[str, Any]] = []
         self._answers: dict[str, tuple[int, dict[str, Any]]] = {}
         self._numbers = count(1)
@@ -79,8 +80,18 @@ class FakeStripe:
             case "POST", ["payment_methods", method_id, "attach"]:
                 return self.methods[method_id] | {"customer": form["customer"]}
             case "POST", ["customers"]:
-                return {"id": f"cus_{next(self._numbers)}", "object": "customer"}
+                made = f"cus_{next(self._numbers)}"
+                self.customers[made] = {"id": made, "object": "customer", "metadata": _metadata(form)}
+                return self.customers[made]
+            case "GET", ["customers", "search"]:
+                wanted = form["query"].split("'")[3]
+                found = [c for c in self.customers.values() if c["metadata"].get("card_key") == wanted]
+                return {"object": "search_result", "data": found, "has_more": False, "url": "/v1/x"}
             case "DELETE", ["customers", customer]:
+                if self.customers.pop(customer, None) is None:
+                    raise StripeError(
+                        404, {"type": "invalid_request_error", "code": "resource_missing", "message": "no"}
+                    )
                 return {"id": customer, "object": "customer", "deleted": True}
             case "POST", ["refunds"]:
                 return self._refund(form)

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from common import clock, ids
 from common.db import reading, wake
 from payment.gateway import Notice, NoticeKind
-from payment.gateway.simulated.records import own_transaction
 from payment.gateway.simulated.tables import SimulatedCallback
 from payment.models import insert_rows
+from payment.transactions import own_transaction
 
 log = logging.getLogger(__name__)
 

@@ -32,9 +32,9 @@ from payment.gateway import (
     Verdict,
 )
 from payment.gateway.simulated.callbacks import Callbacks
-from payment.gateway.simulated.records import own_transaction
 from payment.gateway.simulated.tables import Behaviour, SimulatedCharge, SimulatedRefund, SimulatedToken
 from payment.models import insert_rows
+from payment.transactions import own_transaction
 
 OTP = "123456"
 NOTICE_TOLERANCE_S = 300
@@ -78,17 +78,20 @@ class SimulatedGateway:
         self._sleep = sleep
         self._secret = webhook_secret.encode()
 
-    def tokenise(self, card: Card) -> CardToken:
+    def tokenise(self, card: Card, *, key: str) -> CardToken:
         self._travel()
-        token = f"tok_{secrets.token_urlsafe(24)}"
+        token = _token(key)
         with own_transaction() as session:
-            session.add(SimulatedToken(token=token, behaviour=_behaviour(card)))
+            session.merge(SimulatedToken(token=token, behaviour=_behaviour(card)))
         return CardToken(token, card.brand, card.last4)
 
     def forget(self, token: str) -> None:
         self._travel()
         with own_transaction() as session:
             session.execute(delete(SimulatedToken).where(SimulatedToken.token == token))
+
+    def forget_left(self, key: str) -> None:
+        self.forget(_token(key))
 
     def charge(self, *, key: str, amount: Money, source: Card | str) -> Outcome:
         self._travel()
@@ -216,6 +219,10 @@ def _record(session: Session, key: str, amount: Money, outcome: Outcome) -> None
             created_at=clock.now(),
         ),
     )
+
+
+def _token(key: str) -> str:
+    return f"tok_{key}"
 
 
 def _outcome(charge: SimulatedCharge) -> Outcome:

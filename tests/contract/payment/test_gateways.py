@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import func, select
 
 from common import clock, ids
-from common.db import db, upgrade
+from common.db import db, reading, upgrade
 from common.money import Money
 from payment.cards import Card
 from payment.gateway import (
@@ -23,7 +24,7 @@ from payment.gateway import (
     RefundRefused,
     Verdict,
 )
-from payment.gateway.simulated import SimulatedGateway
+from payment.gateway.simulated import SimulatedGateway, SimulatedToken
 from payment.gateway.stripe import StripeGateway
 from tests.support.payments import ASKS_OTP, CVC, DECLINED, GOOD, LOSES_ANSWER, NO_FUNDS
 from tests.support.services import make_app
@@ -36,9 +37,18 @@ class House:
     """A gateway, and what only the world outside can do to it."""
 
     def __init__(
-        self, gateway: Gateway, break_it: Callable[[], None], pass_challenge: Callable[[str], Outcome]
+        self,
+        gateway: Gateway,
+        break_it: Callable[[], None],
+        pass_challenge: Callable[[str], Outcome],
+        cards: Callable[[], int],
     ) -> None:
-        self.gateway, self.break_it, self.pass_challenge = gateway, break_it, pass_challenge
+        self.gateway, self.break_it, self.pass_challenge, self.cards = (
+            gateway,
+            break_it,
+            pass_challenge,
+            cards,
+        )
 
 
 @pytest.fixture(params=["simulated", "stripe"])
@@ -54,13 +64,22 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
                 simulated,
                 lambda: setattr(simulated, "down", True),
                 lambda key: simulated.confirm(key=key, amount=AMOUNT, otp="123456"),
+                simulated_cards,
             )
         else:
             fake = stack.enter_context(stripe_server())
             stripe = StripeGateway("sk_test_x", WEBHOOK_SECRET, "http://localhost:8000", fake.url)
             yield House(
-                stripe, lambda: setattr(fake, "outage", True), lambda key: pass_3ds(fake, stripe, key)
+                stripe,
+                lambda: setattr(fake, "outage", True),
+                lambda key: pass_3ds(fake, stripe, key),
+                lambda: len(fake.customers),
             )
+
+
+def simulated_cards() -> int:
+    with reading() as session:
+        return session.scalar(select(func.count(SimulatedToken.token))) or 0
 
 
 def pass_3ds(fake: FakeStripe, stripe: StripeGateway, key: str) -> Outcome:
@@ -114,7 +133,7 @@ def test_a_gateway_that_cannot_be_reached_says_that_it_moved_nothing(house: Hous
     for call in (
         lambda: house.gateway.look_up(key=ids.new_id(), amount=AMOUNT),
         lambda: house.gateway.cancel(key=ids.new_id(), amount=AMOUNT),
-        lambda: house.gateway.tokenise(a_card()),
+        lambda: house.gateway.tokenise(a_card(), key=ids.new_id()),
     ):
         with pytest.raises(GatewayTrouble):
             call()
@@ -143,14 +162,26 @@ def test_a_challenge_is_passed_or_given_up(house: House) -> None:
 
 
 def test_a_token_is_charged_any_number_of_times_until_it_is_forgotten(house: House) -> None:
-    left = house.gateway.tokenise(a_card())
+    left = house.gateway.tokenise(a_card(), key=ids.new_id())
     assert (left.brand, left.last4) == ("visa", "4242")
     assert GOOD not in left.token
     for _ in range(2):
         paid = house.gateway.charge(key=ids.new_id(), amount=AMOUNT, source=left.token)
         assert paid.verdict is Verdict.CAPTURED
-    house.gateway.forget(left.token)
-    house.gateway.forget(left.token)
+    assert house.cards() == 1
+    for _ in range(2):
+        house.gateway.forget(left.token)
+        assert house.cards() == 0
+
+
+def test_a_card_is_dropped_by_its_key_when_its_token_never_came_back(house: House) -> None:
+    key = ids.new_id()
+    for _ in range(2):
+        house.gateway.tokenise(a_card(), key=key)
+        assert house.cards() == 1
+    for dropped in (key, key, ids.new_id()):
+        house.gateway.forget_left(dropped)
+        assert house.cards() == 0
 
 
 def test_refunds_are_made_once_per_key_and_never_above_what_was_captured(house: House) -> None:
@@ -185,10 +216,11 @@ def test_a_callback_is_believed_only_when_signed_and_fresh(house: House) -> None
 def test_stripe_is_asked_by_search_and_list_when_its_idempotency_keys_are_gone() -> None:
     with stripe_server() as fake, clock.frozen(clock.now()):
         gateway = StripeGateway("sk_test_x", WEBHOOK_SECRET, "http://localhost:8000", fake.url)
-        house = House(gateway, lambda: None, lambda _: Outcome(Verdict.PENDING))
+        house = House(gateway, lambda: None, lambda _: Outcome(Verdict.PENDING), lambda: len(fake.customers))
         key, _ = charge(house)
-        refund = ids.new_id()
+        refund, left = ids.new_id(), ids.new_id()
         gateway.refund(key=refund, charge_key=key, amount=AMOUNT)
+        gateway.tokenise(a_card(), key=left)
         fake._answers.clear()
         clock.move(timedelta(days=3))
         assert gateway.look_up(key=key, amount=AMOUNT) == Outcome(Verdict.CAPTURED)
@@ -196,6 +228,10 @@ def test_stripe_is_asked_by_search_and_list_when_its_idempotency_keys_are_gone()
         gateway.refund(key=refund, charge_key=key, amount=AMOUNT)
         assert len(fake.refunds) == 1
         assert fake.captured() == AMOUNT.amount_minor
+        gateway.forget_left(ids.new_id())
+        assert house.cards() == 1
+        gateway.forget_left(left)
+        assert house.cards() == 0
 
 
 def test_a_refund_that_stripe_refused_is_weighed_anew_when_a_person_wants_it() -> None:

@@ -21,7 +21,16 @@ from common.messaging import Event
 from payment.gateway import GatewayDown, GatewayTrouble
 from payment.gateway.simulated import SimulatedCharge, SimulatedGateway
 from payment.jobs import advance_payments, make_refunds
-from payment.models import PENDING, MethodType, Payment, ReferenceType, Refund, RefundState, WalletEntry
+from payment.models import (
+    PENDING,
+    MethodType,
+    Payment,
+    ReferenceType,
+    Refund,
+    RefundState,
+    Wallet,
+    WalletEntry,
+)
 from payment.use_cases import payments, refunds
 from tests.support.payments import (
     ASKS_OTP,
@@ -175,6 +184,7 @@ class Shop(RuleBasedStateMachine):
         with reading() as session:
             sums = select(func.sum(WalletEntry.amount_minor)).group_by(WalletEntry.transfer_id)
             assert set(session.scalars(sums)) <= {0}
+            assert (session.scalar(select(func.min(Wallet.balance_minor))) or 0) >= 0
 
     def teardown(self) -> None:
         self.accidents.next = None

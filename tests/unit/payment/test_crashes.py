@@ -14,11 +14,11 @@ from sqlalchemy import func, select
 from common import clock, ids
 from common.db import reading
 from payment.gateway import GatewayTrouble
-from payment.gateway.simulated import SimulatedCharge
-from payment.jobs import advance_payments
+from payment.gateway.simulated import SimulatedCharge, SimulatedToken
+from payment.jobs import advance_payments, forget_methods
 from payment.models import Payment
-from payment.use_cases import payments
-from tests.support.payments import LOSES_ANSWER, card, gateway_of, new_order, pay
+from payment.use_cases import methods, payments
+from tests.support.payments import LOSES_ANSWER, card, gateway_of, new_order, order_event, pay
 from tests.support.services import bearer, emitted
 
 ME = ids.new_id()
@@ -94,6 +94,70 @@ def test_a_request_killed_at_any_step_charges_once_and_tells_once(
     else:
         assert (payment.state, answer.json["state"]) == ("completed", "completed")
         assert (ended, charges()) == (["payment.completed"], [payment.id])
+
+
+LEAVING = {
+    "to save it": (methods, "save_method", lambda client: save(client)),
+    "to pay and save it": (
+        payments,
+        "begin_payment",
+        lambda client: pay(client, ME, new_order(ME), save_method=True),
+    ),
+    "to pay later": (payments, "begin_payment", lambda client: pay(client, ME, ids.new_id())),
+}
+
+
+def save(client: FlaskClient) -> None:
+    client.post("/api/payment/methods", json=card()["card"], headers=bearer(ME))
+
+
+def cards() -> int:
+    with reading() as session:
+        return session.scalar(select(func.count(SimulatedToken.token))) or 0
+
+
+@pytest.mark.parametrize("why", LEAVING)
+@pytest.mark.parametrize("token_came_back", [False, True])
+def test_a_card_left_by_a_request_that_died_is_forgotten_by_its_gateway(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, why: str, token_came_back: bool
+) -> None:
+    place, name, act = LEAVING[why]
+    with clock.frozen(clock.now()):
+        with monkeypatch.context() as patch:
+            if token_came_back:
+                die_before(place, name, patch)
+            else:
+                die_after(gateway_of(app), "tokenise", patch)
+            with pytest.raises(Killed):
+                act(client)
+        forget_methods()
+        assert cards() == 1
+        act(client)
+        clock.move(timedelta(minutes=11))
+        forget_methods()
+        assert cards() == 1
+
+
+def test_what_cannot_go_on_does_not_keep_others_waiting(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = [ids.new_id() for _ in range(3)]
+    early = [pay(client, ME, order_id).json["id"] for order_id in orders]
+    for order_id in orders:
+        order_event("order.created", order_id, ME)
+    admit = payments.admit_waiting
+
+    def fail_for_the_first(session: Any, payment: Payment, **named: Any) -> bool:
+        if payment.id == early[0]:
+            raise KeyError("a bug")
+        return admit(session, payment, **named)
+
+    monkeypatch.setattr(payments, "admit_waiting", fail_for_the_first)
+    assert not advance_payments()
+    assert sorted(charges()) == sorted(early[1:])
+    monkeypatch.undo()
+    advance_payments()
+    assert sorted(charges()) == sorted(early)
 
 
 def test_an_unknown_outcome_is_settled_by_asking_not_by_charging_again(

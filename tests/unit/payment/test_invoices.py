@@ -7,8 +7,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from common import clock, ids
+from common.db import transaction
+from payment.gateway import Outcome, Verdict
 from payment.handlers import HANDLERS
 from payment.jobs import make_refunds
+from payment.models import Payment
+from payment.use_cases import payments
 from tests.support.payments import gateway_of, invoice_event, lkr, pay
 from tests.support.services import an_event, bearer, deliver, emitted
 
@@ -32,6 +36,19 @@ def test_an_invoice_owed_again_after_a_refund_can_be_paid_again(client: FlaskCli
     tell("invoice.reopened", invoice_id, 2_000, reason="payment_refunded")
     assert invoice(client, invoice_id, 5_000) == 422
     assert invoice(client, invoice_id, 2_000) == 201
+
+
+def test_a_payment_settled_twice_does_not_take_what_is_owed_again(client: FlaskClient) -> None:
+    """The second settling may come late: the janitor had asked the gateway before the first was written down."""
+    invoice_id = ids.new_id()
+    tell("invoice.issued", invoice_id, 5_000)
+    first = pay(client, ME, invoice_id, kind="invoice", amount_minor=5_000).json["id"]
+    tell("invoice.reopened", invoice_id, 5_000, reason="payment_refunded")
+    with transaction() as session:
+        payment = session.get_one(Payment, first)
+        payments.settle_charge(session, payment, Outcome(Verdict.CAPTURED), action_s=300)
+    assert invoice(client, invoice_id, 5_000) == 201
+    assert len(emitted("payment.completed")) == 2
 
 
 def test_a_voided_invoice_cannot_be_paid_and_what_was_paid_stays_credit(client: FlaskClient) -> None:

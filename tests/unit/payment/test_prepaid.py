@@ -16,7 +16,7 @@ from common.db import reading, transaction
 from payment.gateway import Outcome, Verdict
 from payment.handlers import HANDLERS
 from payment.jobs import advance_payments, make_refunds
-from payment.models import SavedMethod, Voucher
+from payment.models import LARGEST_BALANCE_MINOR, SavedMethod, Voucher
 from payment.use_cases.vouchers import GUESSES
 from tests.support.payments import (
     DECLINED,
@@ -284,6 +284,26 @@ def test_a_card_that_is_declined_thrice_ends_the_recharging(client: FlaskClient)
     shown = client.get("/api/payment/wallet/settings", headers=bearer(me)).json
     assert shown["auto_recharge"] is None
     assert balance(client, me) == 6_000
+
+
+def test_no_wallet_is_filled_beyond_what_amounts_can_say(client: FlaskClient) -> None:
+    me, you, most = customer(), customer("+94777654321"), LARGEST_BALANCE_MINOR
+    top_up(client, me, most)
+    for amount in (1, 10**15):
+        answer = pay(client, me, None, kind="top_up", amount_minor=amount)
+        assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "amount")
+    top_up(client, you, 50_000)
+    refused = send(client, you, "+94771234567", 1)
+    assert (refused.status_code, refused.json["code"]) == (409, "wallet_full")
+    import_batch(client, ["1234567890123456"])
+    refused = redeem(client, me, "1234567890123456")
+    assert (refused.status_code, refused.json["code"]) == (409, "wallet_full")
+    assert redeem(client, you, "1234567890123456").status_code == 201
+    assert (balance(client, me), balance(client, you)) == (most, 100_000)
+    recharge = {"below": lkr(1), "amount": lkr(most), "saved_method_id": me}
+    body = {"low_balance": lkr(1), "auto_recharge": recharge}
+    assert client.put("/api/payment/wallet/settings", json=body, headers=bearer(me)).status_code == 422
+    assert_books_hold()
 
 
 def test_settings_make_sense_or_are_refused(client: FlaskClient) -> None:

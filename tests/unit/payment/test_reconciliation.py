@@ -1,5 +1,6 @@
 """A settlement against our payments: everything matches, or is a difference with a resolution."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +23,13 @@ from tests.support.services import bearer, token
 ME, ADMIN = ids.new_id(), ids.new_id()
 STAFF = {"Authorization": f"Bearer {token(ADMIN, 'admin', exp=4_000_000_000)}"}
 PATH = "/api/payment/admin/reconciliations"
+
+
+@pytest.fixture(autouse=True)
+def frozen_clock() -> Iterator[None]:
+    """All on one day."""
+    with clock.frozen(clock.now()):
+        yield
 
 
 def upload(client: FlaskClient, body: bytes, key: str | None = None, **query: str) -> TestResponse:
@@ -83,6 +91,17 @@ def test_the_simulated_gateway_writes_its_settlement_for_days_of_the_operator(
     assert shown.output == "kind,key,amount_minor,currency\n"
     wrong = ["settlement", "--from", today.isoformat(), "--to", before.isoformat()]
     assert app.test_cli_runner().invoke(args=wrong).exit_code == 2
+
+
+def test_a_charge_that_we_have_at_another_gateway_is_missing_here_and_so_is_its_refund(
+    client: FlaskClient,
+) -> None:
+    """The same key captured at two gateways is a customer charged twice."""
+    first = trade(client)[0]
+    with transaction() as session:
+        session.execute(update(Payment).where(Payment.id == first).values(gateway="another"))
+    done = run(client, theirs())
+    assert (done["matched"], done["differences"]) == (4, {"missing_here": 2})
 
 
 def test_what_was_paid_back_by_hand_is_not_looked_for_at_the_gateway(client: FlaskClient) -> None:

@@ -1,6 +1,7 @@
 """A gateway that is down: another one steps in, and the workers leave the first alone for a while."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -8,14 +9,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from common import clock, ids
-from common.db import reading
+from common.db import db, reading
 from payment.gateway import GatewayTrouble
 from payment.gateway.breaker import FAILURES, Breaker
 from payment.gateway.routing import Gateways
 from payment.gateway.simulated import SimulatedCharge, SimulatedGateway
+from payment.jobs import advance_payments
 from payment.models import Payment
-from tests.support.payments import new_order, pay
-from tests.support.services import emitted
+from tests.support.payments import gateway_of, new_order, pay
+from tests.support.services import emitted, make_app
 
 ME = ids.new_id()
 
@@ -76,6 +78,34 @@ def test_after_failures_in_a_row_all_workers_leave_a_gateway_alone_until_one_try
         assert pay(client, ME, new_order(ME)).json["state"] == "completed"
         assert pay(client, ME, new_order(ME)).json["state"] == "completed"
     assert used()[-1] == "first"
+
+
+def test_the_configured_share_of_calls_does_not_reach_the_simulated_gateway(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app("payment", database_url, tmp_path, simulated_failure_rate=0.3)
+    chance = iter((0.29, 0.3, 0.31))
+    with app.app_context(), clock.frozen(clock.now()):
+        monkeypatch.setattr("payment.gateway.simulated.gateway.random.random", lambda: next(chance))
+        states = [pay(app.test_client(), ME, new_order(ME)).json["state"] for _ in range(3)]
+        monkeypatch.undo()
+        with reading() as session:
+            reached = session.scalars(select(SimulatedCharge.key)).all()
+        assert (states, len(reached)) == (["processing", "completed", "completed"], 2)
+        gateway_of(app)._failure_rate = 0.0
+        clock.move(timedelta(minutes=1))
+        advance_payments()
+        assert [event.data["reason"] for event in emitted("payment.failed")] == ["abandoned"]
+        db.engine.dispose()
+
+
+def test_no_call_reaches_a_simulated_gateway_of_failure_rate_one(database_url: str, tmp_path: Path) -> None:
+    app = make_app("payment", database_url, tmp_path, simulated_failure_rate=1.0)
+    with app.app_context():
+        assert pay(app.test_client(), ME, new_order(ME)).json["state"] == "processing"
+        with reading() as session:
+            assert session.scalars(select(SimulatedCharge.key)).all() == []
+        db.engine.dispose()
 
 
 def test_with_every_gateway_down_nothing_is_begun_and_the_customer_may_try_again(

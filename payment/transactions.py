@@ -1,4 +1,4 @@
-"""Transactions of the simulated gateway: apart from the request at hand, as those of a real one are."""
+"""Transactions apart from the request at hand: its idempotency claim has no part in them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from common.db.transactions import companion
 
 @contextmanager
 def own_transaction() -> Iterator[Session]:
-    """A transaction that has nothing to do with the request at hand (nor with its idempotency claim)."""
+    """A transaction that stays when the request is refused or dies, and does not make its key one that was used."""
     beside = companion.set(None)
     try:
         with transaction() as session:
