@@ -8,6 +8,7 @@ from common.messaging import Event
 from notification.config import Settings
 from notification.models import Language
 from notification.use_cases.recipients import forget_user, note_barring, note_service, remember_user
+from notification.use_cases.sending import end_messages_to
 from notification.use_cases.storms import Rules
 from notification.use_cases.telling import notify
 
@@ -24,6 +25,7 @@ def on_user_updated(session: Session, event: Event) -> None:
 def on_deactivated(session: Session, event: Event) -> None:
     on_user_deactivated(session, event)
     forget_user(session, user_id=event.data["user_id"], as_of=event.time)
+    end_messages_to(session, event.data["user_id"])
 
 
 def on_customer_event(session: Session, event: Event) -> None:

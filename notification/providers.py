@@ -82,4 +82,9 @@ def webhook_provider(settings: Settings, http: Http) -> Provider[WebhookCall]:
 
 def http_for_targets(settings: Settings) -> Http:
     """For addresses that customers choose."""
-    return Http(timeout_s=settings.http_timeout_s, public_only=not settings.private_targets)
+    webhooks_and_push = 2 * 2 * settings.sending_hands
+    return Http(
+        timeout_s=settings.http_timeout_s,
+        public_only=not settings.private_targets,
+        connections=webhooks_and_push,
+    )

@@ -3,6 +3,7 @@ transaction, settles the batch while it claims the next."""
 
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +23,9 @@ from notification.gateway import (
     ProviderAway,
     TemporaryFailure,
 )
+from notification.gateway.base import masked
 from notification.models import SECRETS, AttemptOutcome, Channel, Delivery
-from notification.use_cases.sending import Claimed, Result, Try, claim, settle
+from notification.use_cases.sending import Batch, Claimed, Result, Try, claim, settle
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ BEGIN_WITHIN_S = 5.0
 PAUSES_S = (5, 10, 20, 40, 80, 160, 300)
 """How long a provider that is away is left alone."""
 _CIRCUITS_KEPT = 1000
+_LINK = re.compile(r"https?:\S+", re.IGNORECASE)
+_REASON_AND_STATUS = re.compile(r"^\w*(?:: [1-5][0-9][0-9]\b)?")
 
 
 class Circuit:
@@ -120,16 +124,18 @@ class Sender:
             go_on = left > 0 and self._any_ready()
             with transaction() as session:
                 settle(session, results)
-                batch = claim(session, channel=self.channel, lease=self._lease, limit=BATCH) if go_on else []
-            if not batch:
+                batch = (
+                    claim(session, channel=self.channel, lease=self._lease, limit=BATCH) if go_on else Batch()
+                )
+            if not batch.claimed and not batch.more:
                 return left == 0
-            results = self._send(batch)
+            results = self._send(batch.claimed)
         return False
 
     def _any_ready(self) -> bool:
         return self._per_target or any(self._circuit(provider.name, "").ready for provider in self._hands[0])
 
-    def _send(self, batch: list[Claimed]) -> list[Result]:
+    def _send(self, batch: Sequence[Claimed]) -> list[Result]:
         """All of the batch, by all hands; a hand takes the next when it has finished one."""
         deadline = time.monotonic() + BEGIN_WITHIN_S
         waiting, results, lock = iter(batch), list[Result](), threading.Lock()
@@ -175,7 +181,7 @@ class Sender:
         try:
             reference = provider.send(message)
         except DeliveryFailed as error:
-            words = _without_secrets(str(error), claimed.delivery)
+            words = kept_words(error, claimed.delivery)
             log.warning("message not sent: %s", words, extra={"delivery_id": claimed.delivery.id})
             away = isinstance(error, ProviderAway)
             if away or (self._per_target and isinstance(error, TemporaryFailure)):
@@ -197,11 +203,15 @@ class Sender:
         return self._circuits.setdefault(key, Circuit())
 
 
-def _without_secrets(text: str, delivery: Delivery) -> str:
-    """A provider may answer with the message that it refuses."""
-    for name in SECRETS & delivery.data.keys():
-        text = text.replace(str(delivery.data[name]), "***")
-    return text
+def kept_words(error: DeliveryFailed, delivery: Delivery) -> str:
+    """What is kept and logged of a refusal, as a provider may answer with the message that it refuses: no links, the
+    address masked; of a message with a secret only our reason and the provider's status, since there is no knowing how
+    the secret would be written."""
+    if SECRETS & delivery.data.keys():
+        found = _REASON_AND_STATUS.match(str(error))
+        return found.group() if found is not None else ""
+    words = _LINK.sub("***", str(error))
+    return words.replace(delivery.address, masked(delivery.address)) if delivery.address else words
 
 
 def _next(waiting: Iterator[Claimed], lock: threading.Lock) -> Claimed | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
 SINK_LEASE = timedelta(seconds=10)
 
@@ -113,6 +114,12 @@ def masked(address: str) -> str:
     """Enough of an address to recognise it in a log or a list."""
     local, at, domain = address.partition("@")
     return f"{local[:1]}***@{domain}" if at else f"***{address[-3:]}"
+
+
+def masked_url(url: str) -> str:
+    """Whose it is, without a path or query that may hold a key."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}/***"
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -86,7 +86,8 @@ class Preference(Base):
         if not (start <= now < end if start < end else now >= start or now < end):
             return None
         day = local.date() if now < end else local.date() + timedelta(days=1)
-        return datetime.combine(day, end, zone).astimezone(UTC)
+        same_pass = end.replace(fold=local.fold)  # of an hour that the clocks strike twice
+        return datetime.combine(day, same_pass, zone).astimezone(UTC)
 
 
 class Device(Base):

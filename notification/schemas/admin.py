@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from common.db import PageQuery
 from common.schemas import Body
 from notification import rendering, untold
-from notification.gateway.base import masked
+from notification.gateway.base import masked, masked_url
 from notification.models import (
     AttemptOutcome,
     Category,
@@ -45,11 +45,11 @@ class AdminDeliveryOut(DeliveryOut):
 
 def _admin_delivery(delivery: Delivery) -> dict[str, Any]:
     names = ("user_id", "category", "target", "language", "due_at", "correlation_id")
-    address = delivery.address if delivery.channel is Channel.WEBHOOK else masked(delivery.address)
+    mask = masked_url if delivery.channel is Channel.WEBHOOK else masked
     return {
         **delivery_fields(delivery),
         **{name: getattr(delivery, name) for name in names},
-        "address": "" if delivery.channel is Channel.PUSH else address,
+        "address": "" if delivery.channel is Channel.PUSH else mask(delivery.address),
     }
 
 
@@ -90,7 +90,7 @@ class AdminDeliveryDetailOut(AdminDeliveryOut):
 class ProofOut(AdminDeliveryDetailOut):
     """What shows that a message was sent, to whom, in which words, and what its provider said of it."""
 
-    address: str = Field(description="whole; empty for web push, whose address is a secret")
+    address: str = Field(description="whole, of an e-mail or SMS")
     message_id: str | None = Field(description="the message's id at the provider that took it")
     taken_by: str | None = Field(description="provider")
     taken_at: datetime | None
@@ -114,7 +114,7 @@ class ProofOut(AdminDeliveryDetailOut):
         words: Words | None,
     ) -> Self:
         fields = _admin_delivery(delivery)
-        if delivery.channel is not Channel.PUSH:
+        if delivery.channel in (Channel.EMAIL, Channel.SMS):
             fields["address"] = delivery.address
         receipt = None
         if taken is not None and taken.receipt_at is not None:

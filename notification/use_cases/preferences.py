@@ -1,6 +1,7 @@
 """What customers choose: by category and channel, language, quiet hours; unsubscribing by link and by STOP."""
 
 import secrets
+import string
 from collections.abc import Mapping
 
 from sqlalchemy import select
@@ -11,7 +12,7 @@ from notification.errors import CategoryMandatory
 from notification.models import MANDATORY, Category, Channel, Language, Preference, Recipient
 
 OFF_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "END", "QUIT", "නවත්වන්න", "நிறுத்து"})
-ON_WORDS = frozenset({"START", "UNSTOP"})
+ON_WORDS = frozenset({"START", "UNSTOP", "අරඹන්න", "தொடங்கு"})
 _SMS = Channel.SMS.value
 
 
@@ -72,11 +73,20 @@ def hear_keyword(session: Session, *, phone: str, text: str) -> bool | None:
     word = " ".join(text.split()).strip(".!").upper()
     if word not in OFF_WORDS | ON_WORDS:
         return None
-    for user_id in session.scalars(select(Recipient.user_id).where(Recipient.phone == phone)):
+    senders = select(Recipient.user_id).where(Recipient.phone == _international(phone))
+    for user_id in session.scalars(senders):
         preference = _preference(session, user_id)
         for category in frozenset(Category) - MANDATORY:
             preference.switch(category, _SMS, on=word in ON_WORDS)
     return word in ON_WORDS
+
+
+def _international(phone: str) -> str:
+    """As gateways write a Sri Lankan number, with or without its country: E.164."""
+    digits = "".join(char for char in phone if char in string.digits)
+    if digits.startswith("00"):
+        return f"+{digits[2:]}"
+    return f"+94{digits[1:]}" if digits.startswith("0") else f"+{digits}"
 
 
 def _preference(session: Session, user_id: str) -> Preference:

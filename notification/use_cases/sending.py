@@ -61,6 +61,14 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """What was claimed at once; `more` may be due, though perhaps nothing of this was to be sent."""
+
+    claimed: Sequence[Claimed] = ()
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Try:
     """One call of a provider. `reason` is a code of ours, `detail` the provider's words."""
 
@@ -83,37 +91,33 @@ class Result:
     due_at: datetime | None = None
 
 
-def claim(session: Session, *, channel: Channel, lease: timedelta, limit: int) -> list[Claimed]:
+def claim(session: Session, *, channel: Channel, lease: timedelta, limit: int) -> Batch:
     """Take up to `limit` messages of a channel that are due, oldest first.
 
     One whose sender died is taken again when its lease is over. What was read in the app meanwhile is dropped; what is
     too old, switched off or has nowhere to go is ended here, and what falls into its reader's quiet hours is put off;
-    so fewer may come than are due.
+    so fewer may come than are due, or none though more are.
     """
-    while True:
-        rows = session.execute(_due(channel, limit)).all()
-        endpoints = _endpoints(session, channel, [row.Delivery.target for row in rows])
-        unneeded = _read_already(session, [row.Delivery for row in rows])
-        mine = []
-        for delivery, preference in ((row.Delivery, row.Preference) for row in rows):
-            if delivery.state is DeliveryState.SENDING:
-                _note_interrupted(session, delivery)
-            if delivery.id in unneeded:
-                session.delete(delivery)
-                continue
-            endpoint = endpoints.get(delivery.target)
-            ending = _ending(delivery, preference, endpoint)
-            if ending is not None:
-                _end(session, delivery, ending)
-            elif (wake_at := _quiet_until(delivery, preference)) is not None:
-                _put_off(delivery, wake_at)
-            else:
-                mine.append(Claimed(delivery, endpoint))
-        if mine or len(rows) < limit:
-            break
-        session.flush()
+    rows = session.execute(_due(channel, limit)).all()
+    endpoints = _endpoints(session, channel, [row.Delivery.target for row in rows])
+    unneeded = _read_already(session, [row.Delivery for row in rows])
+    mine = []
+    for delivery, preference in ((row.Delivery, row.Preference) for row in rows):
+        if delivery.state is DeliveryState.SENDING:
+            _note_interrupted(session, delivery)
+        if delivery.id in unneeded:
+            session.delete(delivery)
+            continue
+        endpoint = endpoints.get(delivery.target)
+        ending = _ending(delivery, preference, endpoint)
+        if ending is not None:
+            _end(session, delivery, ending)
+        elif (wake_at := _quiet_until(delivery, preference)) is not None:
+            _put_off(delivery, wake_at)
+        else:
+            mine.append(Claimed(delivery, endpoint))
     _begin(session, [each.delivery for each in mine], lease)
-    return _with_tokens(session, mine) if channel is Channel.EMAIL else mine
+    return Batch(_with_tokens(session, mine) if channel is Channel.EMAIL else mine, len(rows) == limit)
 
 
 def _due(channel: Channel, limit: int) -> Select[Delivery, Preference]:
@@ -331,6 +335,21 @@ def _pause(attempts: int, *, away: bool) -> timedelta:
     if away:
         seconds = min(seconds, LONGEST_PAUSE_WHEN_AWAY_S)
     return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311 (jitter, not a secret)
+
+
+def end_messages_to(session: Session, user_id: str) -> None:
+    """Nothing that waits for a user is sent any more. Safe to repeat."""
+    waiting = (
+        select(Delivery)
+        .where(
+            Delivery.user_id == user_id,
+            Delivery.state.in_((DeliveryState.CREATED, DeliveryState.TEMPORARY_FAILURE)),
+        )
+        .order_by(Delivery.id)
+        .with_for_update()
+    )
+    for delivery in session.scalars(waiting):
+        _end(session, delivery, "user_gone")
 
 
 def retry_delivery(session: Session, delivery_id: str) -> Delivery:

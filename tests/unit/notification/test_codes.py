@@ -4,6 +4,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
@@ -13,6 +14,7 @@ from sqlalchemy import select
 from common import clock
 from common.db import reading
 from common.db.tables import Outbox
+from notification import rendering
 from notification.gateway import PermanentFailure, TemporaryFailure
 from notification.messages import make_email, make_sms
 from notification.models import Channel, Delivery, DeliveryAttempt, DeliveryState, Notification
@@ -74,11 +76,12 @@ def seen_by_staff(client: FlaskClient, user_id: str) -> str:
     staff = bearer(None, "admin")
     found = client.get(f"/api/notifications/admin/deliveries?user_id={user_id}", headers=staff)
     details = [
-        client.get(f"/api/notifications/admin/deliveries/{each['id']}", headers=staff).text
+        client.get(f"/api/notifications/admin/deliveries/{each['id']}{view}", headers=staff).text
         for each in found.json["items"]
+        for view in ("", "/proof")
     ]
     inbox = client.get("/api/notifications", headers=bearer(user_id))
-    assert len(details) == 2, "the welcome and the code"
+    assert len(details) == 4, "the welcome and the code"
     return "".join([found.text, inbox.text, *details])
 
 
@@ -115,3 +118,44 @@ def test_a_code_is_in_its_message_alone(
     assert CODE not in str(kept), "nothing of it is kept when it can never be sent again"
     assert CODE not in caplog.text
     assert CODE not in "".join(str(vars(record)) for record in caplog.records)
+
+
+LINK = "https://care.example/reset?user=1&token=tZ7ksecret"
+RESET = "user.password.reset.requested"
+ECHOES = (LINK, LINK.replace("&", "&amp;"), quote(LINK), "cut: " + LINK[-9:])
+
+
+@pytest.mark.parametrize("channel", ["sms", "email"])
+def test_a_link_is_in_its_message_alone(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    text = {"body": "Open {{ link }}"} | ({"title": "Reset"} if channel == "email" else {})
+    monkeypatch.setattr(rendering, "_changed", {(RESET, "en", channel): (1, text)})
+    provider = FakeProvider("fake")
+    make: Any = make_sms if channel == "sms" else partial(make_email, public_url="https://care.example")
+    sender = Sender(Channel(channel), make, lambda: [provider])
+    with clock.frozen(MORNING):
+        user_id = a_customer()
+        sender.run()
+        provider.taken.clear()
+        tell(RESET, user_id, channel=channel, link=LINK)
+        for echo in ECHOES:
+            provider.fails = TemporaryFailure("refused", f"422 cannot send: {echo}")
+            sender.run()
+            clock.move(timedelta(hours=2))
+        assert "tZ7k" not in seen_by_staff(client, user_id)
+        provider.fails = None
+        sender.run()
+        shown = seen_by_staff(client, user_id)
+    assert "tZ7k" not in shown
+    assert shown.count("refused: 422") == 2 * len(ECHOES), "what is known of it without the words"
+    assert [LINK in str(message) for message in provider.taken] == [True]
+    with reading() as session:
+        kept = [*session.scalars(select(Delivery.data)), *session.scalars(select(Outbox.body))]
+        kept += [
+            *session.scalars(select(DeliveryAttempt.reason)),
+            *session.scalars(select(Notification.body)),
+        ]
+    assert "tZ7k" not in str(kept)
+    assert "tZ7k" not in caplog.text + "".join(str(vars(record)) for record in caplog.records)

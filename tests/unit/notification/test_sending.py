@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from common import clock, contracts, ids
@@ -39,7 +40,7 @@ from notification.models import (
 from notification.sending import Sender
 from notification.use_cases import sending as use_cases
 from tests.support.notifications import NAMES, FakeProvider, a_customer, tell
-from tests.support.services import emitted
+from tests.support.services import bearer, emitted
 
 SENDER = "Sri-Care <no-reply@sri-care.example>"
 MORNING = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
@@ -69,7 +70,7 @@ LEASE = timedelta(seconds=65)
 
 def claim_email() -> use_cases.Claimed:
     with transaction() as session:
-        (claimed,) = use_cases.claim(session, channel=Channel.EMAIL, lease=LEASE, limit=1)
+        (claimed,) = use_cases.claim(session, channel=Channel.EMAIL, lease=LEASE, limit=1).claimed
         return claimed
 
 
@@ -241,17 +242,19 @@ def test_a_message_that_never_had_its_try_is_not_given_up(morning: None) -> None
     assert states() == ["sent"]
 
 
-def test_a_refusal_for_good_is_not_tried_again(morning: None) -> None:
+def test_a_refusal_for_good_is_not_tried_again(morning: None, caplog: pytest.LogCaptureFixture) -> None:
     a_customer()
     provider = FakeProvider()
-    provider.fails = PermanentFailure("recipient_refused", "550 no such user nimali@example.lk")
+    words = "550 no such user nimali@example.lk, see https://mx.example.lk/why?token=x"
+    provider.fails = PermanentFailure("recipient_refused", words)
     send_email(provider)
     clock.move(timedelta(days=1))
     send_email(provider)
     assert provider.calls == 1
     (failed,) = emitted("notification.failed")
     assert failed.data["reason"] == "recipient_refused", "the server's words may hold an address"
-    assert attempts()[0].reason == "recipient_refused: 550 no such user nimali@example.lk"
+    assert attempts()[0].reason == "recipient_refused: 550 no such user n***@example.lk, see ***"
+    assert "nimali@example.lk" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -395,3 +398,22 @@ def test_a_message_that_is_not_begun_in_time_is_given_back(
     provider = FakeProvider()
     send_email(provider)
     assert (states(), attempts(), provider.calls) == (["created"], [], 0)
+
+
+def test_many_who_sleep_hold_up_nobody_who_is_awake(
+    morning: None, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "BATCH", 2)
+    quiet = {"quiet_hours": {"start": "09:00", "end": "11:00"}}  # it is half past nine in Colombo
+    for _ in range(5):
+        user_id = a_customer()
+        answer = client.put("/api/notifications/preferences", json=quiet, headers=bearer(user_id))
+        assert answer.status_code == 200
+        tell("service.activated", user_id)
+    tell("service.activated", a_customer())
+    sms = FakeProvider("sms")
+    assert send_sms(sms) is False
+    assert (len(sms.taken), states(Channel.SMS)) == (1, ["created"] * 5 + ["sent"])
+    clock.move(timedelta(minutes=91))
+    send_sms(sms)
+    assert states(Channel.SMS) == ["sent"] * 6

@@ -14,7 +14,7 @@ from common.messaging import NotYet
 from notification.handlers import HANDLERS
 from notification.models import Delivery, Recipient
 from tests.support.notifications import a_customer, sample, tell, user_data
-from tests.support.services import an_event, bearer, deliver
+from tests.support.services import an_event, bearer, deliver, emitted
 
 
 def inbox(client: FlaskClient, user_id: str) -> list[dict]:
@@ -118,6 +118,20 @@ def test_a_deactivated_user_is_told_nothing_more_and_its_tokens_are_dead(app: Fl
     assert deliveries(user_id) == before
     with reading() as session:
         assert session.get(Revocation, f"user:{user_id}") is not None
+
+
+def test_what_waits_for_a_user_who_goes_is_not_sent(app: Flask) -> None:
+    user_id, other = a_customer(), a_customer()
+    tell("user.password.reset.requested", user_id, code="493817")
+    deliver(HANDLERS, an_event("user.deactivated", user_id, {"user_id": user_id, "reason": "own_wish"}))
+    with reading() as session:
+        rows = session.scalars(select(Delivery)).all()
+    assert {(row.user_id, row.state.value) for row in rows} == {
+        (user_id, "permanent_failure"),
+        (other, "created"),
+    }
+    assert "493817" not in str([row.data for row in rows])
+    assert {event.data["reason"] for event in emitted("notification.failed")} == {"user_gone"}
 
 
 def test_a_customer_without_email_gets_the_other_channels(client: FlaskClient) -> None:
