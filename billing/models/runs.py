@@ -33,6 +33,7 @@ class DunningRun(Base):
     requested_by: Mapped[str | None] = mapped_column(Id)
     cursor: Mapped[str] = mapped_column(Id, default="")
     accounts: Mapped[int] = mapped_column(Integer, default=0)
+    failed: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     reminders: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     invoices_overdue: Mapped[int] = mapped_column(Integer, default=0)
     soft_barred: Mapped[int] = mapped_column(Integer, default=0)

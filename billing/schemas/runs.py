@@ -16,6 +16,7 @@ class DunningRunOut(BaseModel):
     state: RunState
     as_of: date
     accounts: int = Field(description="accounts looked at so far")
+    failed: int = Field(description="accounts among them that could not be dunned; the next run tries again")
     reminders: int
     invoices_overdue: int
     soft_barred: int
@@ -30,6 +31,7 @@ class DunningRunOut(BaseModel):
             state=run.state,
             as_of=run.as_of,
             accounts=run.accounts,
+            failed=run.failed,
             reminders=run.reminders,
             invoices_overdue=run.invoices_overdue,
             soft_barred=run.soft_barred,

@@ -4,10 +4,12 @@ A run passes over the accounts in small transactions and goes on where it stoppe
 look at, and what they get counts from the day on which they get it. Doing an account twice on one day changes nothing.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import date
 
 from sqlalchemy import ColumnElement, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from billing import events, queries
@@ -16,6 +18,8 @@ from billing.models import OPEN_STATES, Account, AccountStatus, DunningRun, Invo
 from billing.use_cases.accounts import lock_account
 from billing.use_cases.invoices import covered_by_credit, overdue_invoices
 from common import clock
+
+log = logging.getLogger(__name__)
 
 BATCH = 20
 """Accounts per transaction: keeps the database's writer lock for milliseconds."""
@@ -45,7 +49,8 @@ def advance_run(session: Session, *, run_id: str, rules: DunningRules) -> Dunnin
         limit=BATCH,
     )
     for account_id in account_ids:
-        _dun(session, lock_account(session, account_id), run, rules)
+        if not _dunned(session, account_id, run, rules):
+            run.failed += 1
     run.accounts += len(account_ids)
     if len(account_ids) < BATCH:
         run.complete()
@@ -73,11 +78,25 @@ _NOTHING_DONE = {
     "state": RunState.RUNNING,
     "cursor": "",
     "accounts": 0,
+    "failed": 0,
     "reminders": 0,
     "invoices_overdue": 0,
     "soft_barred": 0,
     "hard_barred": 0,
 }
+
+
+def _dunned(session: Session, account_id: str, run: DunningRun, rules: DunningRules) -> bool:
+    """Dun an account; False, and nothing has happened to it, when that fails: the others must not wait for it."""
+    try:
+        with session.begin_nested():
+            _dun(session, lock_account(session, account_id), run, rules)
+    except OperationalError:  # the database's trouble, not the account's
+        raise
+    except Exception:
+        log.exception("account %s cannot be dunned", account_id)
+        return False
+    return True
 
 
 def _dun(session: Session, account: Account, run: DunningRun, rules: DunningRules) -> None:

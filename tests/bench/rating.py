@@ -93,7 +93,7 @@ def _bill() -> float:
     seconds = time.perf_counter() - began
     with transaction() as session:
         run = session.get_one(billing_runs.BillingRun, run_id)
-        _, invoices, _ = billing_runs.progress(session, run)
+        invoices = billing_runs.progress(session, run).invoices
     assert invoices == ACCOUNTS
     return invoices / seconds
 

@@ -1,7 +1,7 @@
 """Dunning: nobody is cut off without notice, and who has paid is let in again."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from billing import worker
+from billing.config import DunningRules
+from billing.models import Invoice
 from billing.use_cases import dunning
 from common import clock, contracts, ids
 from common.db import db
@@ -166,6 +168,28 @@ def test_a_notice_counts_from_the_day_it_is_given_not_from_that_of_a_run_left_in
     after(1)
     worker.dun()
     assert status(client, user_id) == "soft_barred"
+
+
+def test_an_account_that_cannot_be_dunned_does_not_keep_the_others_waiting(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [open_account() for _ in range(3)]
+    bills = [bill(client, user_id, due_on=days_ago(1)) for user_id in users]
+    bar_from = dunning.bar_from
+
+    def fail_for_the_first(invoice: Invoice, rules: DunningRules) -> date:
+        if invoice.id == bills[0]["id"]:
+            raise KeyError("a bug")
+        return bar_from(invoice, rules)
+
+    monkeypatch.setattr(dunning, "bar_from", fail_for_the_first)
+    run = dun(client)
+    assert (run["state"], run["accounts"], run["failed"], run["invoices_overdue"]) == ("completed", 3, 1, 2)
+    assert [event.subject for event in emitted("invoice.overdue")] == users[1:]
+    assert invoice_of(client, users[0], bills[0]["id"])["state"] == "issued"
+    monkeypatch.undo()
+    again = dun(client)
+    assert (again["failed"], again["invoices_overdue"]) == (0, 1)
 
 
 def test_a_bar_stays_while_anything_overdue_is_unpaid(client: FlaskClient) -> None:
