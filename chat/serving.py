@@ -7,7 +7,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from flask import Flask
 
@@ -85,7 +86,7 @@ def _run_eventlet(app: Flask, listener: socket.socket, drain: Callable[[], None]
     stop_requested = _signals()
     pool = eventlet.GreenPool(CONNECTIONS_AT_MOST)
     server = eventlet.spawn(
-        eventlet.wsgi.server, listener, app, custom_pool=pool, debug=False, log_output=False,
+        eventlet.wsgi.server, listener, _with_whole_bodies(app), custom_pool=pool, debug=False, log_output=False,
         log=logging.getLogger("eventlet.wsgi"), keepalive=KEEP_ALIVE_S, socket_timeout=SOCKET_TIMEOUT_S,
     )  # fmt: skip
     stop_requested()
@@ -93,6 +94,17 @@ def _run_eventlet(app: Flask, listener: socket.socket, drain: Callable[[], None]
     server.kill(SystemExit)  # its way of being told: accept no more, close what is idle, wait for the rest
     with eventlet.Timeout(STOP_WITHIN_S - FINISH_WITHIN_S - 1.0, False):
         server.wait()
+
+
+def _with_whole_bodies(app: Flask) -> Callable[..., Iterable[bytes]]:
+    """Eventlet's input ends with the body, also with one in chunks, but it does not say so: Werkzeug then takes those
+    for empty."""
+
+    def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ["wsgi.input_terminated"] = True
+        return app(environ, start_response)
+
+    return wsgi
 
 
 def _run_threads(app: Flask, listener: socket.socket, drain: Callable[[], None]) -> None:
