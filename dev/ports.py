@@ -21,14 +21,30 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that are free now, below those that the system gives to outgoing connections: one of them may
-    go to a client before the server that it is meant for has started."""
+    """Ports that are free now and are given to nobody else of ours while this process lives.
+
+    Below those that the system gives to outgoing connections: one of them may go to a client before the server that it
+    is meant for has started.
+    """
     ports: list[int] = []
     while len(ports) < count:
         port = random.randrange(*_SERVERS)  # noqa: S311
-        if port not in ports and is_free(port):
+        if is_free(port) and _claim(port):
             ports.append(port)
     return ports
+
+
+def _claim(port: int) -> bool:
+    """Whether no process has been given the port: each holds a name for it that goes with the process, since seconds
+    pass before a server listens, and several runs start servers at once."""
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        name.bind(f"\0sri-care port {port}")
+    except OSError:
+        name.close()
+        return False
+    name.detach()
+    return True
 
 
 def listener(port: int) -> str:

@@ -40,7 +40,7 @@ def test_who_floods_on_is_disconnected(phone: Callable, opened: str, monkeypatch
     flooding.join(opened)
     for n in range(14):
         flooding.say(opened, "x", str(n))
-    eventually(lambda: not flooding.connected, within=2)
+    eventually(lambda: not flooding.connected)
 
 
 @pytest.mark.parametrize(
