@@ -4,9 +4,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Select, Table, insert, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -48,6 +48,7 @@ GIVE_UP_AFTER = {
     Channel.WEBHOOK: timedelta(days=3),
 }
 RETRYABLE = (DeliveryState.TEMPORARY_FAILURE, DeliveryState.PERMANENT_FAILURE)
+_INSERT_ATTEMPTS = insert(cast(Table, DeliveryAttempt.__table__))
 _NEVER_QUIET = frozenset({Channel.WEBHOOK})
 
 
@@ -244,7 +245,7 @@ def settle(session: Session, results: Sequence[Result]) -> None:
     ours = [each for each in results if (each.claimed.delivery.id, each.claimed.delivery.attempts) in held]
     attempts = [row for result in ours for row in _attempts(result)]
     if attempts:
-        session.execute(insert(DeliveryAttempt), attempts)
+        session.connection().execute(_INSERT_ATTEMPTS, attempts)
     plain = [each for each in ours if _plainly_sent(each)]
     if plain:
         _settle_sent(session, plain)
