@@ -28,7 +28,7 @@ def must_see(found: Conversation | None, who: Identity) -> Conversation:
 
 
 def list_conversations(
-    session: Session, who: Identity, state: State | None, query: PageQuery
+    session: Session, who: Identity, query: PageQuery, *, state: State | None, agent_id: str | None
 ) -> Page[Conversation]:
     """The caller's conversations, for customer care all, newest first."""
     statement = select(Conversation).options(
@@ -38,6 +38,8 @@ def list_conversations(
         statement = statement.where(Conversation.customer_id == who.user_id)
     if state is not None:
         statement = statement.where(Conversation.state == state)
+    if agent_id is not None:
+        statement = statement.where(Conversation.agent_id == agent_id)
     return fetch_page(session, statement, Conversation.id, query)
 
 

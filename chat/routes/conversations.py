@@ -56,7 +56,9 @@ def post_conversation(body: ConversationIn) -> Response:
 )
 def list_conversations(query: ConversationsQuery) -> Response:
     with reading() as session:
-        page = conversations.list_conversations(session, identity(), query.state, query)
+        page = conversations.list_conversations(
+            session, identity(), query, state=query.state, agent_id=query.agent_id
+        )
         return reply_page(page, ConversationOut)
 
 

@@ -72,6 +72,7 @@ class ConversationIn(Body):
 
 class ConversationsQuery(PageQuery):
     state: State | None = None
+    agent_id: ConversationId | None = Field(default=None, description="only those that this agent has or had")
 
 
 class MessagesQuery(BaseModel):

@@ -89,10 +89,11 @@ async function attempt(work) {
 }
 
 async function reload() {
-  const [waiting, assigned] = await Promise.all([
-    session.api(`${API}/agent/queue`), session.api(`${API}/conversations?state=assigned&limit=100`)]);
+  const list = `${API}/conversations?state=assigned&limit=100`; // more than one agent may have, not more than all have
+  const [waiting, own, assigned] = await Promise.all([
+    session.api(`${API}/agent/queue`), session.api(`${list}&agent_id=${session.user.id}`), session.api(list)]);
   queue = waiting.items;
-  mine = assigned.items.filter((item) => item.agent.id === session.user.id);
+  mine = own.items;
   others = assigned.items.filter((item) => item.agent.id !== session.user.id);
   agents = waiting.agents;
   mine.forEach((item) => threads.has(item.id) || follow(item));

@@ -132,6 +132,14 @@ def test_accepting_above_the_capacity_is_refused(client: FlaskClient) -> None:
     assert (refused.status_code, refused.json["code"]) == (409, "agent_at_capacity")
 
 
+def test_an_agent_finds_the_own_conversations_however_many_others_have(client: FlaskClient) -> None:
+    own, *_ = opened = [waiting(client) for _ in range(3)]
+    for conversation, agent in zip(opened, (AGENT, COLLEAGUE, COLLEAGUE), strict=True):
+        act(client, conversation, "accept", agent)
+    page = client.get(f"{URL}?state=assigned&limit=1&agent_id={AGENT}", headers=bearer(AGENT, "agent")).json
+    assert ([item["id"] for item in page["items"]], page["next_cursor"]) == ([own], None)
+
+
 def test_the_agent_longest_without_a_new_one_is_next(client: FlaskClient) -> None:
     status(client, AGENT, capacity=5)
     status(client, COLLEAGUE, capacity=5)
