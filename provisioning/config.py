@@ -41,7 +41,7 @@ class Settings(CommonSettings):
         default=5.0, gt=0, le=60, description="how long a call may take before its outcome counts as unknown"
     )
     element_threads: int = Field(
-        default=4, ge=1, le=64, description="calls to one network element at the same time, per worker"
+        default=16, ge=1, le=64, description="calls to one network element at the same time, per worker"
     )
     element_lease_s: int = Field(
         default=30,
@@ -53,7 +53,7 @@ class Settings(CommonSettings):
         default=100.0, gt=0, le=10_000, description="calls that one element gets per second from all workers"
     )
     element_burst: int = Field(
-        default=10, ge=1, le=1000, description="how many of these may come at once after a quiet time"
+        default=20, ge=1, le=1000, description="how many of these may come at once after a quiet time"
     )
     element_open_after: int = Field(
         default=5, ge=1, le=1000, description="failures in a row after which an element is left alone"

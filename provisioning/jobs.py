@@ -4,18 +4,19 @@ Each function opens its own short transactions and is safe to repeat, also in tw
 """
 
 import logging
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 
 from flask import Flask
 from prometheus_client import Counter, Gauge, Histogram
+from sqlalchemy.exc import OperationalError
 
 from common import clock
 from common.db import reading, rerun_lost_race, transaction
 from provisioning import queries
-from provisioning.gateway import Answer, NetworkElements, Verdict
+from provisioning.gateway import Answer, Call, NetworkElements, Verdict
 from provisioning.models import CallRules, Element
 from provisioning.use_cases import commands, inventory, orders, services
 
@@ -26,6 +27,9 @@ WARN_DAYS = (1, 3)
 LONGEST_WAIT_S = 0.5
 LOOK_AGAIN_S = 0.05
 """While calls are under way: for new commands, which ring the job but not this wait."""
+GATHER_S = 0.01
+"""How long an answer waits for those of the other calls that are under way: a transaction for ten costs little more
+than one for one."""
 CALLS = Counter("element_calls_total", "Calls to network elements", ["element", "action", "verdict"])
 CALL_SECONDS = Histogram("element_call_seconds", "Time of a call to a network element", ["element"])
 WAITING = Gauge(
@@ -48,45 +52,60 @@ CLOSED = Gauge(
 )
 
 
-def carry_out(command_id: str, elements: NetworkElements, rules: CallRules, quarantine: timedelta) -> None:
-    """One attempt at a command: claim, call, settle. A crash anywhere leaves it to be due again after the lease."""
-    try:
-        with transaction() as session:
-            call = commands.claim_command(session, command_id=command_id, rules=rules)
-    except commands.NotAdmitted:
-        return
-    if call is None:
-        return
+def claim(command_ids: Sequence[str], element: Element, rules: CallRules) -> list[Call]:
+    """The calls of the element that are the caller's to make: a crash leaves them to be due again after the lease."""
+    with transaction() as session:
+        return commands.claim_commands(session, element=element, command_ids=command_ids, rules=rules)
+
+
+def make_call(call: Call, elements: NetworkElements) -> commands.Answered:
+    """Whatever comes of it is an answer."""
     began = time.perf_counter()
     try:
         answer = elements.execute(call)
     except Exception as error:
-        log.exception("command %s: the driver failed", command_id)
+        log.exception("command %s: the driver failed", call.command_id)
         answer = Answer(Verdict.FAILED, "driver_error", type(error).__name__)
-    took = time.perf_counter() - began
+    CALL_SECONDS.labels(call.element.value).observe(time.perf_counter() - began)
+    CALLS.labels(call.element.value, call.action.value, answer.verdict.value).inc()
     if answer.verdict is not Verdict.DONE:
         log.warning(
-            "command %s, attempt %d: %s %s", command_id, call.attempt, answer.verdict.value, answer.reason
+            "command %s, attempt %d: %s %s",
+            call.command_id,
+            call.attempt,
+            answer.verdict.value,
+            answer.reason,
         )
-    with transaction() as session:
-        commands.settle_command(
-            session,
-            command_id=command_id,
-            attempt=call.attempt,
-            answer=answer,
-            rules=rules,
-            quarantine=quarantine,
-        )
-    CALLS.labels(call.element.value, call.action.value, answer.verdict.value).inc()
-    CALL_SECONDS.labels(call.element.value).observe(took)
+    return commands.Answered(call.command_id, call.attempt, answer)
+
+
+def settle(
+    answered: Sequence[commands.Answered], element: Element, rules: CallRules, quarantine: timedelta
+) -> None:
+    """All at once, or each by itself when they do not go together; what cannot be settled is due again after its
+    lease."""
+
+    @rerun_lost_race
+    def settle_all() -> None:
+        with transaction() as session:
+            commands.settle_commands(session, answered, element=element, rules=rules, quarantine=quarantine)
+
+    try:
+        settle_all()
+    except Exception as error:
+        if len(answered) == 1 or isinstance(error, OperationalError):
+            log.exception("left for later: commands %s", ", ".join(one.command_id for one in answered))
+            return
+        for one in answered:
+            settle([one], element, rules, quarantine)
 
 
 class CommandRunner:
-    """Hands the due commands of one element to a few threads, at the element's pace. Each element has its own, so that
-    a slow one does not hold up the others' commands.
+    """Carries out the commands of one element at its pace: claims and settles several in one transaction, and makes the
+    calls in a few threads. Each element has its own, so that a slow one does not hold up the others' commands.
 
-    As many commands as there are threads wait in line for them (looking for due ones costs nearly as much as carrying
-    one out); what waits in line may be claimed by another worker.
+    No more is claimed than there are free threads, so that a call begins with its lease. Answers that come close
+    together are settled together.
     """
 
     def __init__(
@@ -106,63 +125,56 @@ class CommandRunner:
         self._rules = rules
         self._quarantine = quarantine
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=commands.job_of(element))
-        self._busy: set[str] = set()
-        self._lock = threading.Lock()
-        self._freed = threading.Event()
-        self._closed = False
+        self._under_way: list[Future[commands.Answered]] = []
 
     def run(self) -> bool:
-        """Start what is due as far as threads are free and the pace allows; then wait a moment for either.
-
-        True while there may be more to do now.
-        """
-        self._freed.clear()
-        pause = self._start()
-        if pause is not None:
-            self._freed.wait(pause)
-        return pause is not None and not self._closed
+        """Start what is due as far as threads are free and the pace allows, settle meanwhile what was answered, then
+        wait a moment for more of either. True while there may be more to do now."""
+        answered = self._take_answered()
+        try:
+            pause = self._start()
+        finally:
+            self._settle(answered)
+        if pause is None:
+            return bool(answered)  # what they settled may have been waited for
+        if self._under_way:
+            wait(self._under_way, pause, FIRST_COMPLETED)
+            wait(self._under_way, min(pause, GATHER_S))
+        else:
+            time.sleep(pause)
+        return True
 
     def close(self) -> None:
-        """Take nothing new and wait for the calls at hand."""
-        with self._lock:
-            self._closed = True
-        self._freed.set()
-        self._pool.shutdown(cancel_futures=True)
+        """Wait for the calls at hand and settle them, when it is run no more."""
+        self._pool.shutdown()
+        with self._app.app_context():
+            self._settle(self._take_answered())
+
+    def _take_answered(self) -> list[commands.Answered]:
+        over = [call for call in self._under_way if call.done()]
+        self._under_way = [call for call in self._under_way if call not in over]
+        return [call.result() for call in over]
+
+    def _settle(self, answered: list[commands.Answered]) -> None:
+        if answered:
+            settle(answered, self._element, self._rules, self._quarantine)
 
     def _start(self) -> float | None:
         """Seconds until it is worth looking again; None when nothing is due and no call is under way."""
-        with self._lock:
-            if self._closed:
-                return None
-            room = 2 * self._threads - len(self._busy)
-            if room < self._threads:
-                return LONGEST_WAIT_S
-            with reading() as session:
-                due, calls, pace = queries.due_commands(
-                    session, self._element, self._rules, room + len(self._busy)
-                )
-            idle = [command_id for command_id in due if command_id not in self._busy]
-            if idle and pace:
-                return min(pace.total_seconds(), LONGEST_WAIT_S)
-            unclaimed = len(due) - len(idle)
-            for command_id in idle[: max(0, min(room, calls - unclaimed))]:
-                self._busy.add(command_id)
-                self._pool.submit(self._work, command_id)
-            return LOOK_AGAIN_S if self._busy else None
+        room = self._threads - len(self._under_way)
+        if not room:
+            return LONGEST_WAIT_S
+        with reading() as session:
+            due, pace = queries.due_commands(session, self._element, self._rules, room)
+        if due and pace:
+            return min(pace.total_seconds(), LONGEST_WAIT_S)
+        for call in claim(due, self._element, self._rules) if due else ():
+            self._under_way.append(self._pool.submit(self._call, call))
+        return LOOK_AGAIN_S if due or self._under_way else None
 
-    def _work(self, command_id: str) -> None:
-        """After a failure of ours the command waits for the job's next round."""
-        try:
-            with self._app.app_context():
-                carry_out(command_id, self._elements, self._rules, self._quarantine)
-        except Exception:
-            log.exception("command %s is left for later", command_id)
-            time.sleep(LONGEST_WAIT_S)
-        finally:
-            with self._lock:
-                self._busy.discard(command_id)
-                if len(self._busy) <= self._threads:
-                    self._freed.set()
+    def _call(self, call: Call) -> commands.Answered:
+        with self._app.app_context():
+            return make_call(call, self._elements)
 
 
 def give_up_orders(after: timedelta, lease: timedelta, quarantine: timedelta) -> bool:

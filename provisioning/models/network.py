@@ -151,28 +151,24 @@ class NetworkElement(Base):
         """Held by the operator, or its circuit is open."""
         return self.held or (self.open_until is not None and clock.now() < self.open_until)
 
-    def wait(self, rules: CallRules) -> timedelta:
-        """How long the pace makes the next call wait."""
+    def wait(self, rules: CallRules, calls: int = 1) -> timedelta:
+        """How long the pace makes the next so many calls wait, of which there are no more than a burst."""
         if self.next_at is None:
             return timedelta()
-        return max(timedelta(), self.next_at - (rules.burst - 1) * rules.interval - clock.now())
+        return max(timedelta(), self.next_at - (rules.burst - calls) * rules.interval - clock.now())
 
-    def calls_now(self, rules: CallRules) -> int:
-        """How many calls the pace lets through at this moment."""
-        if self.next_at is None:
-            return rules.burst
-        ahead = max(timedelta(), self.next_at - clock.now())
-        return max(0, rules.burst - math.ceil(ahead / rules.interval))
-
-    def admit(self, rules: CallRules) -> bool:
-        """Whether a call may be made now; it is counted then."""
+    def admit(self, rules: CallRules, wanted: int) -> int:
+        """How many of so many calls may be made now; they are counted then."""
+        if self.closed_to_calls:
+            return 0
         now = clock.now()
-        if self.closed_to_calls or self.wait(rules):
-            return False
-        if self.open_until is not None:
-            self.open_until = now + rules.lease
-        self.next_at = max(self.next_at or now, now) + rules.interval
-        return True
+        next_at = max(self.next_at or now, now)
+        admitted = min(wanted, max(0, rules.burst - math.ceil((next_at - now) / rules.interval)))
+        if admitted and self.open_until is not None:
+            admitted, self.open_until = 1, now + rules.lease
+        if admitted:
+            self.next_at = next_at + admitted * rules.interval
+        return admitted
 
     @property
     def answer_is_news(self) -> bool:

@@ -1,5 +1,6 @@
 """Stock that orders take: reserved with the order, live with its service, resting after it."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, and_, or_, select
@@ -35,21 +36,21 @@ def take_stock(
     return taken
 
 
-def assign_stock(session: Session, order_id: str) -> None:
-    """The order's services are on."""
-    for item in _of_order(session, order_id):
+def assign_stock(session: Session, order_ids: Collection[str]) -> None:
+    """The orders' services are on."""
+    for item in _of_orders(session, order_ids):
         item.go_live()
 
 
 def return_stock(session: Session, order_id: str) -> None:
     """The order has ended before the network was told: others may have its items at once."""
-    for item in _of_order(session, order_id):
+    for item in _of_orders(session, [order_id]):
         item.give_back(None)
 
 
 def rest_stock(session: Session, service: Service, quarantine: timedelta) -> None:
     """The service has ended, or was refused: what the network knew of rests."""
-    for item in _of_order(session, service.order_id):
+    for item in _of_orders(session, [service.order_id]):
         if item.value in service.characteristics.values():
             item.give_back(quarantine)
 
@@ -84,6 +85,6 @@ def _free_for(kind: StockKind, user_id: str) -> ColumnElement[bool]:
     )
 
 
-def _of_order(session: Session, order_id: str) -> list[StockItem]:
-    mine = select(StockItem).where(StockItem.order_id == order_id).order_by(StockItem.id)
-    return list(session.scalars(mine.with_for_update()))
+def _of_orders(session: Session, order_ids: Collection[str]) -> list[StockItem]:
+    theirs = select(StockItem).where(StockItem.order_id.in_(order_ids)).order_by(StockItem.id)
+    return list(session.scalars(theirs.with_for_update()))

@@ -12,13 +12,24 @@ from common.messaging import Event
 from provisioning import queries
 from provisioning.gateway import Answer, Call, Faults, NetworkElements, Sight, SimulatedElements
 from provisioning.handlers import HANDLERS
-from provisioning.jobs import carry_out
-from provisioning.models import CallRules, Element
+from provisioning.jobs import claim, make_call, settle
+from provisioning.models import CallRules, Command, Element
 from tests.support.services import an_event, bearer, deliver
 
 LEASE = timedelta(seconds=30)
 QUARANTINE = timedelta(days=180)
 RULES = CallRules(lease=LEASE, rate_per_s=1000, burst=1000, open_after=5, open_for=timedelta(seconds=10))
+
+
+def carry_out(
+    command_id: str, elements: NetworkElements, rules: CallRules, quarantine: timedelta, *others: str
+) -> None:
+    """One attempt at each of some commands of one element, as the worker makes it."""
+    with reading() as session:
+        element = session.get_one(Command, command_id).service.element
+    calls = claim([command_id, *others], element, rules)
+    if answered := [make_call(call, elements) for call in calls]:
+        settle(answered, element, rules, quarantine)
 
 
 class Network(NetworkElements):

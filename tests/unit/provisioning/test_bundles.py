@@ -13,10 +13,10 @@ from common import clock
 from common.db import db, transaction
 from provisioning.gateway import Answer, Verdict
 from provisioning.handlers import HANDLERS
-from provisioning.jobs import carry_out, give_up_orders
+from provisioning.jobs import give_up_orders
 from provisioning.models import Element, Offering
 from provisioning.queries import due_commands
-from tests.support.provisioning import LEASE, QUARANTINE, RULES, Network, Shopper
+from tests.support.provisioning import LEASE, QUARANTINE, RULES, Network, Shopper, carry_out
 from tests.support.services import an_event, bearer, deliver, emitted, make_app
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

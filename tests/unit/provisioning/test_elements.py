@@ -19,9 +19,9 @@ from dev.element import ElementServer
 from provisioning import queries
 from provisioning.config import Settings
 from provisioning.gateway import Answer, Call, Found, HttpElements, Verdict
-from provisioning.jobs import carry_out, give_up_orders
+from provisioning.jobs import give_up_orders
 from provisioning.models import Action, CallRules, Element, NetworkElement
-from tests.support.provisioning import LEASE, QUARANTINE, RULES, Network, Shopper, all_due
+from tests.support.provisioning import LEASE, QUARANTINE, RULES, Network, Shopper, all_due, carry_out
 from tests.support.services import bearer, emitted
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -194,8 +194,7 @@ def test_an_element_that_fails_in_a_row_is_left_alone_and_then_tried_by_one_call
         clock.move(timedelta(seconds=1))
         tried = all_due()
         assert len(tried) > 1
-        for command_id in tried:
-            carry_out(command_id, network, RULES, QUARANTINE)
+        carry_out(tried[0], network, RULES, QUARANTINE, *tried[1:])
         assert len(network.calls) == RULES.open_after + 1  # the one that tries it out failed: open again
         clock.move(RULES.open_for)
         network.carry_out_all()
@@ -225,14 +224,15 @@ def test_an_elements_pace_holds_for_all_callers_together(
         for _ in range(10):
             shopper.buy("sms-100")
         for tenth in range(5):
-            for command_id in all_due():
-                carry_out(command_id, network, rules, QUARANTINE)
+            first, *others = all_due()
+            for _ in range(2):
+                carry_out(first, network, rules, QUARANTINE, *others)
             assert len(network.calls) == 2 + tenth
             clock.move(timedelta(milliseconds=100))
         with transaction() as session:
             element = session.get_one(NetworkElement, Element.CHARGING)
             assert element.wait(rules) == timedelta()
-            element.admit(rules)
+            assert element.admit(rules, 1) == 1
             assert element.wait(rules) == timedelta(milliseconds=100)
 
 
@@ -331,7 +331,7 @@ def test_due_commands_of_a_held_element_wait(shopper: Shopper, network: Network)
     order = shopper.buy("sms-100")
     with transaction() as session:
         session.get_one(NetworkElement, Element.CHARGING).held = True
-        assert queries.due_commands(session, Element.CHARGING, RULES, 5) == ([], 0, timedelta())
+        assert queries.due_commands(session, Element.CHARGING, RULES, 5) == ([], timedelta())
     assert network.carry_out_all() == 0
     with transaction() as session:
         session.get_one(NetworkElement, Element.CHARGING).held = False

@@ -1,23 +1,21 @@
 """Activation and all else that network elements are told: once, in order, whatever fails or dies on the way."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from common import clock, ids
-from common.db import db, reading
-from provisioning import queries
+from common.db import reading
 from provisioning.gateway import Answer, Faults, SimulatedElements, Verdict
 from provisioning.handlers import HANDLERS
-from provisioning.jobs import CommandRunner, carry_out, end_validities
+from provisioning.jobs import end_validities
 from provisioning.models import CommandAttempt, Element, SimulatedAnswer
 from tests.support.eventually import eventually
-from tests.support.provisioning import LEASE, QUARANTINE, RULES, Network, Shopper, all_due
+from tests.support.provisioning import LEASE, QUARANTINE, RULES, Network, Shopper, all_due, carry_out
 from tests.support.services import an_event, bearer, deliver, emitted
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -118,19 +116,6 @@ def test_a_worker_killed_around_the_call_activates_once_after_the_lease(
         assert session.scalar(select(func.count()).select_from(SimulatedAnswer)) == 1
 
 
-def test_two_workers_at_one_command_activate_once(app: Flask, shopper: Shopper, network: Network) -> None:
-    shopper.buy("data-5gb")
-    (command_id,) = all_due()
-
-    def work(_number: int) -> None:
-        with app.app_context():
-            carry_out(command_id, network, RULES, QUARANTINE)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, range(4)))
-    assert len(network.calls) == len(emitted("service.activated")) == 1
-
-
 def test_an_order_cancelled_while_the_worker_takes_it_up_is_either_off_or_on(
     app: Flask, shopper: Shopper, network: Network
 ) -> None:
@@ -210,43 +195,6 @@ def test_every_order_is_activated_once_under_random_faults(shopper: Shopper, net
     assert len(emitted("service.activated")) == 10
     with reading() as session:
         assert session.scalar(select(func.count()).select_from(SimulatedAnswer)) == 10
-
-
-def test_the_runner_gives_a_slow_element_one_thread_only(
-    app: Flask, shopper: Shopper, network: Network
-) -> None:
-    slow, release = shopper.buy("data-5gb"), threading.Event()
-    network.before.append(lambda: release.wait(10))
-    runner = CommandRunner(app, network, Element.CHARGING, threads=2, rules=RULES, quarantine=QUARANTINE)
-
-    def completed(*orders: dict) -> bool:
-        runner.run()
-        return all(shopper.order_now(order)["state"] == "completed" for order in orders)
-
-    try:
-        runner.run()
-        eventually(lambda: network.calls, within=5)
-        others = [shopper.buy("sms-100") for _ in range(3)]
-        eventually(lambda: completed(*others), within=5)
-        assert shopper.order_now(slow)["state"] == "in_progress"
-        release.set()
-        eventually(lambda: completed(slow), within=5)
-    finally:
-        release.set()
-        runner.close()
-    assert len(network.calls) == 4
-
-
-def test_due_commands_are_found_by_their_index(app: Flask) -> None:
-    if db.engine.dialect.name != "sqlite":
-        pytest.skip("the planner of Postgres scans tables as small as these")
-    statements: list[tuple] = []
-    event.listen(db.engine, "before_cursor_execute", lambda *args: statements.append(args[2:4]))
-    with reading() as session:
-        queries.due_commands(session, Element.CHARGING, RULES, 5)
-        sql, values = next(found for found in statements if "FROM commands" in found[0])
-        plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
-    assert any("ix_commands_due" in step.detail for step in plan), plan
 
 
 def test_an_operator_can_have_a_stuck_order_tried_at_once(

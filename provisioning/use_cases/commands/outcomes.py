@@ -1,7 +1,8 @@
-"""Commands to network elements: claimed, then (outside, by `jobs`) the call, then settled by its answer."""
+"""Commands settled, by what their elements answered or because they were given up."""
 
 import logging
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,9 +11,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from common import clock
-from common.db import wake
 from provisioning import events
-from provisioning.gateway import Answer, Call, Verdict
+from provisioning.gateway import Answer, Verdict
 from provisioning.models import (
     Action,
     CallRules,
@@ -22,125 +22,55 @@ from provisioning.models import (
     Customer,
     Element,
     NetworkElement,
-    Order,
-    Service,
     ServiceState,
 )
+from provisioning.use_cases.commands.held import Held, hold_commands, hold_element
+from provisioning.use_cases.commands.telling import tell_element
 from provisioning.use_cases.stock import assign_stock, rest_stock, return_stock
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 300.0
 REFUSED_PAUSE = timedelta(hours=1)
-PART_PAUSE = timedelta(seconds=1)
 
 
-class NotAdmitted(Exception):
-    """The element may not be called now: it is held, its circuit is open, or its pace does not allow it."""
+@dataclass(frozen=True)
+class Answered:
+    """What an element answered to an attempt at a command."""
+
+    command_id: str
+    attempt: int
+    answer: Answer
 
 
-def job_of(element: Element) -> str:
-    """The worker's job that talks to an element."""
-    return f"element-{element.value}"
-
-
-def tell_element(
+def settle_commands(
     session: Session,
-    service: Service,
-    action: Action,
-    reason: str,
+    answered: Sequence[Answered],
     *,
-    previous: dict[str, str] | None = None,
-    order: Order | None = None,
-    due_at: datetime | None = None,
-) -> None:
-    """Put down a command for the service's element; the worker carries out those of one service in their order.
-
-    `order` is what it fulfils, `previous` what a refused change goes back to.
-    """
-    session.add(
-        Command(
-            service=service,
-            order_id=order.id if order is not None else None,
-            action=action,
-            characteristics=service.characteristics,
-            previous=previous,
-            reason=reason,
-            starts_at=due_at,
-            due_at=due_at or clock.now(),
-        )
-    )
-    session.flush()
-    wake(session, job_of(service.element))
-
-
-def claim_command(session: Session, *, command_id: str, rules: CallRules) -> Call | None:
-    """What to tell the element, for the caller alone while the lease lasts; None when there is nothing to do (now).
-
-    Raises NotAdmitted when the element may not be called now: the caller rolls back. All claims of an element queue on
-    its row, so it is locked last, when all the rest is written.
-    """
-    held = _lock(session, command_id)
-    command, service = held.command, held.service
-    if not command.due:
-        return None
-    if service.state is ServiceState.TERMINATED and command.action not in (
-        Action.DEACTIVATE,
-        Action.RECONCILE,
-    ):
-        command.settle(CommandState.CANCELLED)
-        if command.action is Action.RENEW and held.order is not None:
-            held.order.fail("service_ended")
-            session.add(events.order_failed(held.order, "service_ended"))
-        return None
-    if service.state is ServiceState.INACTIVE and command.action in (Action.SUSPEND, Action.RESTORE):
-        command.try_again(after=PART_PAUSE)  # part of a bundle that waits for the others
-        return None
-    command.claim(rules.lease)
-    if held.order is not None:
-        held.order.start()
-    session.add(CommandAttempt(command_id=command.id, number=command.attempts))
-    customer = session.get(Customer, service.user_id)
-    session.flush()
-    if not _element(session, service.element).admit(rules):
-        raise NotAdmitted(service.element.value)
-    return Call(
-        command_id=command.id,
-        attempt=command.attempts,
-        element=service.element,
-        action=command.action,
-        service_id=service.id,
-        subscriber_id=service.user_id,
-        msisdn=customer.phone if customer is not None else None,
-        offering_code=service.offering_code,
-        characteristics=command.characteristics,
-        allowances={allowance["kind"]: allowance["granted"] for allowance in service.allowances},
-        state=service.wanted_state,
-    )
-
-
-def settle_command(
-    session: Session,
-    *,
-    command_id: str,
-    attempt: int,
-    answer: Answer,
+    element: Element,
     rules: CallRules,
     quarantine: timedelta,
 ) -> None:
-    """Do what follows from an element's answer, once: a command that is settled stays as it is. Safe to repeat.
+    """Do what follows from an element's answers, each once: a command that is settled stays as it is. Safe to repeat.
 
     `quarantine` is for the stock of a service that ends.
     """
-    held = _lock(session, command_id)
-    _end_attempt(session, command_id, attempt, answer)
+    held = hold_commands(session, {one.command_id for one in answered})
+    for one in answered:
+        _settle(session, held[one.command_id], one, rules, quarantine)
+    with session.no_autoflush:
+        on = [one for one in held.values() if one.command.action is Action.ACTIVATE and one.service.live]
+        assign_stock(session, {one.service.order_id for one in on})
+        _end_attempts(session, answered)
+        _note_answers(session, element, answered, rules)
+
+
+def _settle(session: Session, held: Held, one: Answered, rules: CallRules, quarantine: timedelta) -> None:
+    answer, done = one.answer, one.answer.verdict is Verdict.DONE
     if answer.verdict is Verdict.FAILED:
-        _element(session, held.service.element).failed(answer.reason, rules)
-        if held.command.state is CommandState.PENDING and held.command.attempts == attempt:
-            held.command.try_again(after=_pause(attempt))
+        if held.command.state is CommandState.PENDING and held.command.attempts == one.attempt:
+            held.command.try_again(after=_pause(one.attempt))
         return
-    _note_answer(session, held.service.element)
-    done = answer.verdict is Verdict.DONE
     if not held.command.settle(CommandState.DONE if done else CommandState.REFUSED):
         return
     match held.command.action:
@@ -168,7 +98,7 @@ def give_up_order(
     Nobody knows whether one of the calls took effect, so the element is told to go back, after any call that is still
     on its way. Safe to repeat.
     """
-    held = _lock(session, command_id)
+    held = hold_commands(session, [command_id])[command_id]
     command, order = held.command, held.order
     if order is None or command.state is not CommandState.PENDING or command.since >= before:
         return
@@ -180,66 +110,37 @@ def give_up_order(
         tell_element(session, held.service, Action.RECONCILE, "given_up", due_at=clock.now() + lease)
 
 
-@dataclass(frozen=True)
-class _Held:
-    """A command with what its outcome changes, all locked. `order` only when it is about the order; `parts` are all the
-    services that come with the command's."""
-
-    order: Order | None
-    service: Service
-    command: Command
-    parts: list[Service]
-
-
-def _lock(session: Session, command_id: str) -> _Held:
-    about = select(Command.action, Command.service_id, Command.order_id, Service.order_id).join(
-        Command.service
-    )
-    action, service_id, order_id, first_order_id = session.execute(
-        about.where(Command.id == command_id)
-    ).one()
-    if action is Action.ACTIVATE:
-        order_id = first_order_id
-    order = session.get_one(Order, order_id, with_for_update=True) if order_id is not None else None
-    if action is Action.ACTIVATE and order is not None:
-        parts = services_of(session, order)
-        service = next(part for part in parts if part.id == service_id)
-    else:
-        service = session.get_one(Service, service_id, with_for_update=True)
-        parts = [service]
-    return _Held(order, service, session.get_one(Command, command_id, with_for_update=True), parts)
+def _note_answers(session: Session, kind: Element, answered: Sequence[Answered], rules: CallRules) -> None:
+    """How calling the element goes. Most answers change nothing worth waiting for its row."""
+    failed = any(one.answer.verdict is Verdict.FAILED for one in answered)
+    if not failed and not session.get_one(NetworkElement, kind).answer_is_news:
+        return
+    element = hold_element(session, kind)
+    for one in answered:
+        if one.answer.verdict is Verdict.FAILED:
+            element.failed(one.answer.reason, rules)
+        else:
+            element.answered()
 
 
-def services_of(session: Session, order: Order) -> list[Service]:
-    """The services that an order has made, locked in their order."""
-    made = select(Service).where(Service.order_id == order.id).order_by(Service.id)
-    return list(session.scalars(made.with_for_update()))
-
-
-def _element(session: Session, kind: Element) -> NetworkElement:
-    return session.get_one(NetworkElement, kind, with_for_update=True)
-
-
-def _note_answer(session: Session, kind: Element) -> None:
-    """Most answers change nothing worth waiting for the element's row."""
-    if session.get_one(NetworkElement, kind).answer_is_news:
-        _element(session, kind).answered()
-
-
-def _end_attempt(session: Session, command_id: str, number: int, answer: Answer) -> None:
+def _end_attempts(session: Session, answered: Sequence[Answered]) -> None:
     session.execute(
-        update(CommandAttempt)
-        .where(CommandAttempt.command_id == command_id, CommandAttempt.number == number)
-        .values(
-            ended_at=clock.now(),
-            outcome=answer.reason or answer.verdict.value,
-            detail=answer.detail[:500] or None,
-        )
+        update(CommandAttempt),
+        [
+            {
+                "command_id": one.command_id,
+                "number": one.attempt,
+                "ended_at": clock.now(),
+                "outcome": one.answer.reason or one.answer.verdict.value,
+                "detail": one.answer.detail[:500] or None,
+            }
+            for one in answered
+        ],
     )
 
 
 def _settle_activation(
-    session: Session, held: _Held, refusal: Answer | None, *, quarantine: timedelta, lease: timedelta
+    session: Session, held: Held, refusal: Answer | None, *, quarantine: timedelta, lease: timedelta
 ) -> None:
     """Of a bundle all parts are on together once the last one is, or none: nobody is told of a part before."""
     order = held.order
@@ -253,14 +154,13 @@ def _settle_activation(
         return
     validity = {part.offering_code: part.validity_days for part in order.parts}
     order.complete()
-    assign_stock(session, order.id)
     for service in held.parts:
         if service.state is ServiceState.INACTIVE:  # the account may have been closed meanwhile
             service.activate(validity[service.offering_code])
             session.add(events.service_activated(service, order))
 
 
-def _undo_parts(session: Session, held: _Held, *, quarantine: timedelta, lease: timedelta) -> None:
+def _undo_parts(session: Session, held: Held, *, quarantine: timedelta, lease: timedelta) -> None:
     """None of an order's services comes to be: what an element may have switched on is switched off again, after any
     call that is still on its way."""
     assert held.order is not None
@@ -277,7 +177,7 @@ def _undo_parts(session: Session, held: _Held, *, quarantine: timedelta, lease: 
     return_stock(session, held.order.id)
 
 
-def _activations(session: Session, held: _Held) -> list[Command]:
+def _activations(session: Session, held: Held) -> list[Command]:
     """The activations of an order's services, locked."""
     if len(held.parts) == 1:
         return [held.command]
@@ -286,7 +186,7 @@ def _activations(session: Session, held: _Held) -> list[Command]:
     return list(session.scalars(found.order_by(Command.id).with_for_update()))
 
 
-def _settle_renewal(session: Session, held: _Held, refusal: Answer | None) -> None:
+def _settle_renewal(session: Session, held: Held, refusal: Answer | None) -> None:
     """A refused one leaves the service to end in its time."""
     order, service = held.order, held.service
     assert order is not None
@@ -306,13 +206,13 @@ def unused(allowances: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"kind": one["kind"], "granted": one["amount"], "used": 0} for one in allowances]
 
 
-def _settle_change(held: _Held, done: bool) -> None:
+def _settle_change(held: Held, done: bool) -> None:
     """A refused change is undone, unless the customer has changed it again meanwhile."""
     if not done and held.service.characteristics == held.command.characteristics:
         held.service.characteristics = held.command.previous or {}
 
 
-def _settle_barring(session: Session, held: _Held, done: bool) -> None:
+def _settle_barring(session: Session, held: Held, done: bool) -> None:
     suspends = held.command.action is Action.SUSPEND
     if not done:
         customer = session.get_one(Customer, held.service.user_id)
@@ -325,7 +225,7 @@ def _settle_barring(session: Session, held: _Held, done: bool) -> None:
         held.service.restore()
 
 
-def _settle_deactivation(session: Session, held: _Held, done: bool, quarantine: timedelta) -> None:
+def _settle_deactivation(session: Session, held: Held, done: bool, quarantine: timedelta) -> None:
     _note_refusal(held, done)
     if not done:
         _tell_again(session, held)
@@ -338,20 +238,20 @@ def _settle_deactivation(session: Session, held: _Held, done: bool, quarantine: 
             session.add(events.service_deactivated(held.service, held.command.reason))
 
 
-def _settle_reconciliation(session: Session, held: _Held, done: bool) -> None:
+def _settle_reconciliation(session: Session, held: Held, done: bool) -> None:
     _note_refusal(held, done)
     if not done:
         _tell_again(session, held)
 
 
-def _tell_again(session: Session, held: _Held) -> None:
+def _tell_again(session: Session, held: Held) -> None:
     """What an element refuses but must do is told again later, as a new command: to the old one it would repeat its
     answer for ever. Until then the refusal is kept, counted and alerted of."""
     later = clock.now() + REFUSED_PAUSE
     tell_element(session, held.service, held.command.action, held.command.reason, due_at=later)
 
 
-def _note_refusal(held: _Held, done: bool) -> None:
+def _note_refusal(held: Held, done: bool) -> None:
     if not done:
         log.error(
             "%s refuses to %s service %s",
