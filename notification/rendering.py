@@ -5,7 +5,7 @@ Templates run in Jinja2's sandbox; a variable that the event lacks is an error, 
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -129,6 +129,12 @@ def as_shipped(event_type: str, language: Language, channel: str) -> Text:
     if family in GENERAL:
         return 0, _general(family)[language.value][channel]
     return 0, texts()[event_type][language.value][channel]
+
+
+def tokens(language: Language, source: str) -> Iterator[str]:
+    """The kinds of what a template is made of. Raises jinja2.TemplateError."""
+    for _line, kind, _value in _environment(language.value).lex(source):
+        yield kind
 
 
 def parse(language: Language, source: str) -> nodes.Template:

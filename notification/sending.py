@@ -11,8 +11,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from jinja2 import TemplateError
-
 from common import clock
 from common.db import transaction
 from notification.gateway import (
@@ -159,7 +157,7 @@ class Sender:
             return Result(claimed)
         try:
             message = self._make(claimed)
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever a text does to us, the others go on
             log.exception("message cannot be written", extra={"delivery_id": claimed.delivery.id})
             failure = Try("", clock.now(), AttemptOutcome.PERMANENT_FAILURE, "template", type(error).__name__)
             return Result(claimed, [failure])

@@ -35,11 +35,17 @@ _FILTERS = frozenset(
 )
 _TESTS = frozenset({"defined", "none"})
 RENDERED_AT_MOST = 20_000
+TOKENS_A_TAG = 40
+TAGS_AT_MOST = 40
+"""Jinja reads nested expressions and conditions by recursion: deep ones would exhaust the stack, here or where a worker
+renders them."""
 
 
 def refusal_of(event_type: str, language: Language, source: str) -> str | None:
     """Why a text cannot be kept, or None: what it must not contain, or what an event may lack."""
     try:
+        if _is_too_deep(language, source):
+            return f"must not have more than {TAGS_AT_MOST} tags or {TOKENS_A_TAG} words and signs in one"
         tree = rendering.parse(language, source)
     except TemplateError as error:
         return f"cannot be read: {error.message}"
@@ -65,6 +71,19 @@ def refusal_of(event_type: str, language: Language, source: str) -> str | None:
         if len(rendered) > RENDERED_AT_MOST:
             return "is too long"
     return None
+
+
+def _is_too_deep(language: Language, source: str) -> bool:
+    """By counting, which takes no recursion itself. Raises jinja2.TemplateError."""
+    tags = tokens = 0
+    for kind in rendering.tokens(language, source):
+        if kind in ("block_begin", "variable_begin"):
+            tags, tokens = tags + (kind == "block_begin"), 0
+        elif kind != "whitespace":
+            tokens += 1
+        if tags > TAGS_AT_MOST or (tokens > TOKENS_A_TAG and kind != "data"):
+            return True
+    return False
 
 
 def sample(event_type: str, *, everything: bool = True) -> dict[str, Any]:
