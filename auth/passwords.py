@@ -4,8 +4,10 @@ The threads stand back (nice 10) so that other requests get the processor first,
 for them that some of the process's web threads are always free.
 """
 
+import base64
 import os
 import re
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from auth.config import Settings
 from auth.errors import WeakPassword
@@ -38,7 +41,7 @@ class Hashing:
         self._pool = ThreadPoolExecutor(settings.hash_slots, "argon2", _stand_back)
         self._room = threading.BoundedSemaphore(max(1, settings.web_threads - _LEFT_FREE))
         self._wait_s = settings.hash_wait_s
-        self._nobody = self._hasher.hash("nobody has this password")
+        self._nobody = _nobodys(self._hasher)
 
     def hash(self, password: str) -> str:
         return self._run(lambda: self._hasher.hash(password))
@@ -69,6 +72,17 @@ class Hashing:
             raise ServiceUnavailable("Too many sign-ins at once", retry_after=2) from None
         finally:
             self._room.release()
+
+
+def _nobodys(hasher: PasswordHasher) -> str:
+    """A hash that no password has, and that takes as long to find that out as any: made up, since making one takes as
+    long as well."""
+    salt, digest = (
+        base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=")
+        for size in (hasher.salt_len, hasher.hash_len)
+    )
+    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${costs}${salt}${digest}"
 
 
 def _stand_back() -> None:

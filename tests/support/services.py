@@ -117,7 +117,7 @@ def service_fixtures(service: str, **settings: Any) -> tuple[Any, Any, Any]:
             yield f"sqlite:///{_sqlite_copy(service, tmp_path, tmp_path_factory)}"
         else:
             server: PostgresServer = request.getfixturevalue("postgres")
-            url = _postgres_copy(service, server, tmp_path_factory)
+            url = postgres_copy(service, server, tmp_path_factory)
             yield url
             server.drop_database(str(make_url(url).database))
 
@@ -155,7 +155,8 @@ def _sqlite_copy(service: str, target: Path, factory: pytest.TempPathFactory) ->
     return copy
 
 
-def _postgres_copy(service: str, server: PostgresServer, factory: pytest.TempPathFactory) -> str:
+def postgres_copy(service: str, server: PostgresServer, factory: pytest.TempPathFactory) -> str:
+    """The URL of a migrated database of a service's own."""
     name = f"template_{service}"
     if ("postgres", service) not in _migrated:
         _migrate(service, server.create_database(name), factory.mktemp(f"{service}-template"))
