@@ -1,6 +1,6 @@
 """Reads of notification."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import TemplateError
@@ -52,9 +52,17 @@ def list_notifications(
     return Page([_item(row) for row in page.items], page.next_cursor)
 
 
-def notified_since(session: Session, floor: str) -> list[tuple[str, str]]:
-    """(id, user id) of all notifications made since an id."""
-    rows = select(Notification.id, Notification.user_id).where(Notification.id > floor)
+ASKED_BY_NAME = 300
+"""Up to so many users it is cheaper to look at each than at all that is new, of which a broadcast makes thousands."""
+
+
+def notified_since(session: Session, floor: str, users: Sequence[str]) -> list[tuple[str, str]]:
+    """(id, user id) of notifications made since an id: those of these users, and of others when these are many."""
+    rows = select(Notification.id, Notification.user_id).where(
+        Notification.id > floor, Notification.deleted_at.is_(None)
+    )
+    if len(users) <= ASKED_BY_NAME:
+        rows = rows.where(Notification.user_id.in_(users))
     return [(row.id, row.user_id) for row in session.execute(rows)]
 
 

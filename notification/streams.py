@@ -71,6 +71,7 @@ class Streams:
         self._thread: threading.Thread | None = None
         self._selector = selectors.DefaultSelector()
         self._readers: dict[str, set[Reader]] = defaultdict(set)
+        self._looked_at, self._beaten_at = 0.0, time.monotonic()
 
     def open(
         self, environ: Mapping[str, Any], identity: Identity, last_event_id: str | None
@@ -126,20 +127,26 @@ class Streams:
                 self._thread.start()
 
     def _run(self) -> None:
-        looked_at, beaten_at = 0.0, time.monotonic()
         while True:
-            for key, events in self._selector.select(LOOK_EVERY_S):
-                self._serve(key.data, events)
-            now = time.monotonic()
-            if now - looked_at >= LOOK_EVERY_S:
-                looked_at = now
-                with self._app.app_context():
-                    self._look()
-            if now - beaten_at >= HEARTBEAT_EVERY_S:
-                beaten_at = now
-                for reader in self._all():
-                    reader.put(b":\n\n")
-                    self._flush(reader)
+            try:
+                self._turn()
+            except Exception:  # whatever goes wrong with one look, the readers are served on
+                log.exception("streams: a turn failed")
+                time.sleep(LOOK_EVERY_S)
+
+    def _turn(self) -> None:
+        for key, events in self._selector.select(LOOK_EVERY_S):
+            self._serve(key.data, events)
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            with self._app.app_context():
+                self._look()
+        if now - self._beaten_at >= HEARTBEAT_EVERY_S:
+            self._beaten_at = now
+            for reader in self._all():
+                reader.put(b":\n\n")
+                self._flush(reader)
 
     def _all(self) -> list[Reader]:
         return [reader for readers in self._readers.values() for reader in readers]
@@ -181,7 +188,7 @@ class Streams:
         floor = first_id_at(clock.now() - OVERLAP)
         with reading() as session:
             wanted: dict[str, list[Reader]] = defaultdict(list)
-            for notification_id, user_id in queries.notified_since(session, floor):
+            for notification_id, user_id in queries.notified_since(session, floor, list(self._readers)):
                 for reader in self._readers.get(user_id, ()):
                     if notification_id > reader.since and notification_id not in reader.sent:
                         wanted[notification_id].append(reader)
