@@ -1,12 +1,13 @@
 """The pages in a real browser, through the gateway, with two chat processes."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.customer import PASSWORD, Customer
+from tests.support.customer import PASSWORD, Admin, Customer
 from tests.support.eventually import eventually
 from tests.support.platform import Platform
 
@@ -41,6 +42,19 @@ def top_up(customer: Customer, minor: int) -> None:
     assert paid.status_code == 201, paid.text
 
 
+@pytest.fixture
+def desk(care_platform: Platform) -> Iterator[Admin]:
+    """The agent's own way to the API."""
+    agent = care_platform.people["agent"]
+    with Admin(care_platform.url, agent.phone, agent.password) as signed_in:
+        yield signed_in
+
+
+def card(desk: Admin, customer: Customer) -> dict[str, Any]:
+    """What chat knows of the customer by now."""
+    return dict(desk.get(f"/api/chat/agent/customers/{customer.id}").json())
+
+
 def bodies(page: Page) -> list[str]:
     return page.locator("#messages .message:not(.waiting) .body").all_inner_texts()
 
@@ -57,10 +71,11 @@ def see_last(page: Page, text: str) -> None:
 
 
 def test_flow_8_with_both_chat_processes_killed_on_the_way(
-    care_platform: Platform, open_page: Callable[..., Page], customer: Customer
+    care_platform: Platform, open_page: Callable[..., Page], customer: Customer, desk: Admin
 ) -> None:
     agent = care_platform.people["agent"]
     top_up(customer, 123_400)
+    eventually(lambda: card(desk, customer)["balance"] == {"amount_minor": 123_400, "currency": "LKR"})
     client, console = open_page("client"), open_page("console")
     enter(client, customer)
     sign_in(console, agent.phone, agent.password)
@@ -175,7 +190,7 @@ def test_what_is_written_before_the_conversation_has_loaded_is_sent_when_it_has(
 
 
 def test_the_bot_offers_and_the_customer_orders_and_pays_in_the_chat(
-    open_page: Callable[..., Page], customer: Customer
+    open_page: Callable[..., Page], customer: Customer, desk: Admin
 ) -> None:
     top_up(customer, 1_000_000)
     client = open_page("client", viewport=PHONE, color_scheme="dark")
@@ -196,5 +211,6 @@ def test_the_bot_offers_and_the_customer_orders_and_pays_in_the_chat(
         ),
         within=60,
     )
+    eventually(lambda: card(desk, customer)["services"])
     say(client, "how much data do I have left?")
     see_last(client, "MB left")

@@ -142,7 +142,7 @@ def test_what_is_another_customers_is_unknown(platform: Platform, customer: Cust
 def test_the_wrong_amount_is_refused(customer: Customer) -> None:
     order = customer.order()
     wrong = {**order["total"], "amount_minor": order["total"]["amount_minor"] - 1}
-    eventually(lambda: customer.pay("order", order, wrong).json().get("code") == "amount_mismatch", within=5)
+    eventually(lambda: customer.pay("order", order, wrong).json().get("code") == "amount_mismatch")
 
 
 def test_signing_out_is_known_everywhere_within_two_seconds(customer: Customer) -> None:
@@ -154,7 +154,7 @@ def test_signing_out_is_known_everywhere_within_two_seconds(customer: Customer) 
 
 @pytest.mark.parametrize("path", ["/live", "/ready", "/health", "/metrics", "/", "/api/nothing"])
 def test_the_gateway_shows_only_the_api(platform: Platform, path: str) -> None:
-    answer = httpx.get(platform.url + path)
+    answer = httpx.get(platform.url + path, timeout=15)
     assert answer.status_code == 404
     assert answer.headers["Content-Type"].startswith("application/problem+json")
 
@@ -162,11 +162,18 @@ def test_the_gateway_shows_only_the_api(platform: Platform, path: str) -> None:
 def test_every_service_is_healthy_and_shows_its_documents(platform: Platform) -> None:
     prefixes = ("auth", "billing", "payment", "provisioning", "notifications", "chat")
     for service, prefix in zip(platform.ports, prefixes, strict=True):
-        health = httpx.get(f"{platform.service_url(service)}/health", timeout=5)
-        assert health.status_code == 200, health.text
-        assert "http_requests_total" in httpx.get(f"{platform.service_url(service)}/metrics").text
-        assert httpx.get(f"{platform.url}/api/{prefix}/openapi.json").status_code == 200
-        assert httpx.get(f"{platform.url}/api/{prefix}/apidocs/").status_code == 200
+        url = platform.service_url(service)
+        eventually(lambda url=url: healthy(url))
+        assert "http_requests_total" in httpx.get(f"{url}/metrics", timeout=30).text
+        assert httpx.get(f"{platform.url}/api/{prefix}/openapi.json", timeout=30).status_code == 200
+        assert httpx.get(f"{platform.url}/api/{prefix}/apidocs/", timeout=30).status_code == 200
+
+
+def healthy(url: str) -> bool:
+    """A worker that gets no time for its heartbeat is given it."""
+    health = httpx.get(f"{url}/health", timeout=30)
+    assert health.status_code == 200, health.text
+    return True
 
 
 def test_a_request_id_can_be_followed_into_logs_and_events(
@@ -179,7 +186,7 @@ def test_a_request_id_can_be_followed_into_logs_and_events(
         headers={"Idempotency-Key": "k", "X-Request-ID": "follow-me-7"},
     )
     assert answer.headers["X-Request-ID"] == "follow-me-7"
-    eventually(lambda: "follow-me-7" in platform.log("provisioning-web", 100_000), within=5)
+    eventually(lambda: "follow-me-7" in platform.log("provisioning-web", 100_000))
 
     def recorded() -> bool:
         entries = admin.get("/api/auth/admin/audit-log", user_id=customer.id, action="order.created").json()[
@@ -187,7 +194,7 @@ def test_a_request_id_can_be_followed_into_logs_and_events(
         ]
         return "follow-me-7" in [entry["correlation_id"] for entry in entries]
 
-    eventually(recorded, within=10)
+    eventually(recorded)
 
 
 def code_sent_to(platform: Platform, phone: str) -> str | None:
@@ -204,9 +211,8 @@ def test_flow_7_a_reset_by_the_code_from_the_sms_and_closing_the_account_end_ses
 ) -> None:
     new = "another good password"
     with Customer(platform.url) as customer:
-        eventually(lambda: customer.get("/api/billing/account").status_code == 200, within=5)
-        before = {path: customer.get(path).status_code for path in EVERYWHERE}
-        assert set(before.values()) == {200}, before
+        for path in EVERYWHERE:
+            eventually(lambda path=path: customer.get(path).status_code == 200)
 
         def post(path: str, body: dict[str, str]) -> httpx.Response:
             return httpx.post(
@@ -214,12 +220,14 @@ def test_flow_7_a_reset_by_the_code_from_the_sms_and_closing_the_account_end_ses
             )
 
         assert post("password/forgot", {}).status_code == 202
-        code = eventually(lambda: code_sent_to(platform, customer.phone), within=5)
+        code = eventually(lambda: code_sent_to(platform, customer.phone))
         assert post("password/reset", {"code": code, "new_password": new}).status_code == 204
         for path in EVERYWHERE:
             eventually(lambda path=path: customer.get(path).status_code == 401, within=2)
         refreshed = httpx.post(
-            f"{platform.url}/api/auth/refresh", json={"refresh_token": customer.tokens["refresh_token"]}
+            f"{platform.url}/api/auth/refresh",
+            json={"refresh_token": customer.tokens["refresh_token"]},
+            timeout=15,
         )
         assert refreshed.status_code == 401
         assert post("login", {"password": PASSWORD}).status_code == 401
@@ -229,16 +237,19 @@ def test_flow_7_a_reset_by_the_code_from_the_sms_and_closing_the_account_end_ses
         inbox = eventually(
             lambda: [
                 item
-                for item in httpx.get(f"{platform.url}/api/notifications", headers=headers).json()["items"]
+                for item in httpx.get(
+                    f"{platform.url}/api/notifications", headers=headers, timeout=15
+                ).json()["items"]
                 if item["event_type"] == "user.password.changed"
-            ],
-            within=5,
+            ]
         )
         assert code not in json.dumps(inbox)
-        assert httpx.delete(f"{platform.url}/api/auth/me", headers=headers).status_code == 204
+        assert httpx.delete(f"{platform.url}/api/auth/me", headers=headers, timeout=15).status_code == 204
         for path in EVERYWHERE:
             closed = f"{platform.url}{path}"
-            eventually(lambda url=closed: httpx.get(url, headers=headers).status_code == 401, within=2)
+            eventually(
+                lambda url=closed: httpx.get(url, headers=headers, timeout=15).status_code == 401, within=2
+            )
     for process in ("auth-web", "auth-worker"):
         assert code not in platform.log(process, 1_000_000)
 
@@ -251,7 +262,7 @@ def test_the_demo_comes_to_its_end(platform: Platform) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert (demo.returncode, demo.stderr) == (0, "")

@@ -73,7 +73,7 @@ class ChatServer:
             "CHAT_BOT": "off",
             **variables,
         }
-        self.http = httpx.Client(base_url=self.url, timeout=10)
+        self.http = httpx.Client(base_url=self.url, timeout=30)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -155,7 +155,7 @@ class Device:
                 namespaces=[NAMESPACE],
                 socketio_path=PATH,
                 auth=options.get("auth", {"token": options.get("access_token") or token(user_id, *roles)}),
-                wait_timeout=5,
+                wait_timeout=30,
             )
         except socketio.exceptions.ConnectionError:
             self.close()
@@ -165,7 +165,7 @@ class Device:
     def connected(self) -> bool:
         return bool(self._client.connected)
 
-    def call(self, event: str, payload: Any, timeout: float = 10) -> dict[str, Any]:
+    def call(self, event: str, payload: Any, timeout: float = 30) -> dict[str, Any]:
         """Emit and wait for the acknowledgement."""
         answer: dict[str, Any] = self._client.call(event, payload, namespace=NAMESPACE, timeout=timeout)
         return answer

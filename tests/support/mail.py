@@ -5,25 +5,27 @@ import email.policy
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from email.message import EmailMessage
 from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
 
+from dev.ports import free_ports
 
-class TlsController(Controller):
-    """Its start-up probe speaks TLS as a client does."""
+
+class PatientController(Controller):
+    """Its start-up probe waits longer than a second on a busy machine, and speaks TLS as a client does."""
 
     def _trigger_server(self) -> None:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        with (
-            socket.create_connection((self.hostname, self.port), 2.0) as plain,
-            context.wrap_socket(plain) as probe,
-        ):
+        with ExitStack() as opened:
+            probe = opened.enter_context(socket.create_connection((self.hostname, self.port), 60.0))
+            if self.ssl_context is not None:
+                context = ssl.create_default_context()
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+                probe = opened.enter_context(context.wrap_socket(probe))
             probe.recv(1024)
 
 
@@ -65,16 +67,11 @@ class Mailbox:
 @contextmanager
 def serving(mailbox: Mailbox, port: int | None = None, **options: Any) -> Iterator[int]:
     """A server that gives its mail to the mailbox; on a free port unless one is named."""
-    kind = TlsController if "ssl_context" in options else Controller
-    controller = kind(mailbox, hostname="127.0.0.1", port=port or free_port(), **options)
+    controller = PatientController(
+        mailbox, hostname="127.0.0.1", port=port or free_ports(1)[0], ready_timeout=60.0, **options
+    )
     controller.start()
     try:
         yield controller.port
     finally:
         controller.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

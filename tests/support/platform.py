@@ -162,7 +162,7 @@ class Platform:
     def stop_broker(self) -> None:
         self.rabbit.stop()
 
-    def wait_ready(self, within: float = 30) -> None:
+    def wait_ready(self, within: float = 120) -> None:
         """Wait until every service that was not left out answers /ready with 200."""
         deadline = time.monotonic() + within
         for service in SERVICES:

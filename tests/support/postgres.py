@@ -102,7 +102,7 @@ class PostgresServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not self._accepts():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise NoPostgres(f"PostgreSQL did not start: {(self.home / 'log').read_text()[-500:]}")

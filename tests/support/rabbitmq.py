@@ -50,7 +50,7 @@ class PrivateRabbit:
         if self._epmd is None:
             self._epmd = self._spawn(self.node.epmd_command, environment, "epmd.out")
         self._server = self._spawn(self.node.server_command, environment, "server.out")
-        self.node.wait_until_reachable()
+        self.node.wait_until_reachable(timeout=180)
         return self
 
     def stop(self) -> None:

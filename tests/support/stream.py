@@ -1,7 +1,6 @@
 """The notification service on a real web server, for tests and benchmarks of event streams."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ import httpx
 import orjson
 from flask import Flask
 
+from dev.ports import free_ports
 from tests.support.eventually import crowding, eventually
 from tests.support.services import test_jwks
 
@@ -21,9 +21,7 @@ from tests.support.services import test_jwks
 @contextmanager
 def event_streams(app: Flask, folder: Path, *, workers: int = 1) -> Iterator[tuple[str, int]]:
     """gunicorn with two threads per worker on the application's database: its URL and its pid."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     with _keys() as jwks_url:
         environment = os.environ | {
             "NOTIFICATION_DATABASE_URL": app.extensions["sricare_settings"].database_url,

@@ -75,13 +75,13 @@ def test_a_replay_without_a_fix_dies_again_and_counts(house: House, dead: list[s
     with house.worker():
         assert main(["dead", "replay", "--all", "--limit", "1"]) == 0
         eventually(lambda: len(house.dead()) == 3, within=30)
-        eventually(lambda: [h.get(letters.REPLAYS) for h, _ in house.dead()] == [None, None, 1], within=30)
+        eventually(lambda: sorted(h.get(letters.REPLAYS, 0) for h, _ in house.dead()) == [0, 0, 1], within=30)
     assert house.effects() == []
 
 
 def test_dropping_is_for_good(house: House, dead: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dead", "drop", "--id", dead[1]]) == 0
-    assert [orjson.loads(body)["data"]["n"] for _, body in house.dead()] == [1, 3]
+    assert sorted(orjson.loads(body)["data"]["n"] for _, body in house.dead()) == [1, 3]
     assert main(["dead", "drop", "--all"]) == 0
     assert house.dead() == []
 

@@ -24,11 +24,12 @@ def test_a_job_runs_in_its_time_and_at_once_when_rung(house: House) -> None:
     runs: list[float] = []
     with house.worker(jobs=[Job("count", 3600, lambda: runs.append(time.monotonic()))]):
         eventually(lambda: len(runs) >= 1)
-        time.sleep(0.2)
-        before = len(runs)
-        with house.app.app_context(), transaction() as session:
-            wake(session, "count")
-        eventually(lambda: len(runs) == before + 1, within=5)
+        for _ in range(3):  # at the start it is rung once, which may come late
+            before = len(runs)
+            with house.app.app_context(), transaction() as session:
+                wake(session, "count")
+            eventually(lambda seen=before: len(runs) > seen)
+    assert len(runs) <= 5
 
 
 @ON_SQLITE

@@ -22,7 +22,7 @@ def _run(command: str, home: Path, **variables: str) -> tuple[int, str]:
         env={**os.environ, **ports, "SRICARE_HOME": str(home), **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     return done.returncode, done.stderr

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from common import clock, ids
 from common.db import reading
 from common.messaging import new_event
+from dev.ports import free_ports
 from notification import providers
 from notification.config import Settings
 from notification.messages import make_email, make_sms
@@ -20,7 +21,7 @@ from notification.models import Channel, Delivery
 from notification.sending import Sender
 from tests.support.eventually import eventually
 from tests.support.http_sink import http_sink
-from tests.support.mail import Mailbox, free_port, serving
+from tests.support.mail import Mailbox, serving
 from tests.support.notification_worker import publish, worker
 from tests.support.notifications import FakeProvider, a_customer, sample, tell, user_data
 from tests.support.services import service_fixtures
@@ -42,7 +43,7 @@ def states(channel: Channel) -> Counter[str]:
 
 
 def test_ten_minutes_without_a_mail_server_lose_nothing_and_sms_keep_their_pace(app: Flask) -> None:
-    port, sms, mailbox = free_port(), FakeProvider("sms"), Mailbox()
+    (port,), sms, mailbox = free_ports(1), FakeProvider("sms"), Mailbox()
     by_mail = Sender(
         Channel.EMAIL,
         partial(make_email, public_url="https://care.example"),
@@ -71,7 +72,7 @@ def test_ten_minutes_without_a_mail_server_lose_nothing_and_sms_keep_their_pace(
 def test_a_workers_sms_go_out_while_its_mail_server_is_away(
     app: Flask, tmp_path: Path, broker_url: str
 ) -> None:
-    port, mailbox = free_port(), Mailbox()
+    (port,), mailbox = free_ports(1), Mailbox()
     users = [ids.new_id() for _ in range(CUSTOMERS)]
     events = [
         (kind, new_event(kind, subject=user_id, data=data).body.encode())

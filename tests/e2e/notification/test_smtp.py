@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -162,13 +161,9 @@ def test_a_server_that_went_away_in_between_is_found_again() -> None:
         sender.send(an_email())
     with pytest.raises(ProviderAway):
         sender.send(an_email())
-    controller = Controller(mailbox, hostname="127.0.0.1", port=port)
-    controller.start()
-    try:
+    with serving(mailbox, port):
         sender.send(an_email())
         sender.close()
-    finally:
-        controller.stop()
     assert len(mailbox.messages) == 2
 
 

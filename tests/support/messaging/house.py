@@ -149,7 +149,7 @@ class House:
         try:
             yield worker
         finally:
-            left = worker.stop(10)
+            left = worker.stop(60)
         assert not left
 
     @contextmanager
