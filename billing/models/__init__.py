@@ -15,7 +15,7 @@ from billing.models.invoices import (
 from billing.models.ledger import LedgerAccount, LedgerEntry, LedgerKind, LedgerTransaction
 from billing.models.plans import BilledFee, Plan, Subscription, SubscriptionTerm
 from billing.models.runs import BillingRun, BillingSlice, DunningRun, RunState
-from billing.models.usage import HOME, Allowance, UsageRecord, UsageTotal
+from billing.models.usage import HOME, Allowance, EndedService, UsageRecord, UsageTotal
 
 __all__ = [
     "HOME",
@@ -33,6 +33,7 @@ __all__ = [
     "Dispute",
     "DisputeState",
     "DunningRun",
+    "EndedService",
     "InvalidTransition",
     "Invoice",
     "InvoicePayment",

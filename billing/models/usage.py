@@ -79,3 +79,12 @@ class Allowance(Base):
     notified: Mapped[int] = mapped_column(Integer)
     starts_at: Mapped[datetime]
     ends_at: Mapped[datetime | None]
+
+
+class EndedService(Base):
+    """When a service was switched off last: the event of an activation before that may come after it."""
+
+    __tablename__ = "ended_services"
+
+    service_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    ended_at: Mapped[datetime]

@@ -13,7 +13,16 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from billing import events
-from billing.models import HOME, Account, Allowance, Plan, SubscriptionTerm, UsageRecord, UsageTotal
+from billing.models import (
+    HOME,
+    Account,
+    Allowance,
+    EndedService,
+    Plan,
+    SubscriptionTerm,
+    UsageRecord,
+    UsageTotal,
+)
 from billing.models.tariffs import RATES, Rate
 from billing.schemas import UsageRecordIn
 from billing.schemas.shared import MAX_SUBTOTAL_MINOR
@@ -116,7 +125,11 @@ def grant_allowances(
     session: Session, *, service_id: str, user_id: str, name: str, allowances: Iterable[Mapping[str, Any]],
     starts_at: datetime, ends_at: datetime | None,
 ) -> None:  # fmt: skip
-    """What an activated service brings; anew when it is on for longer than before. Safe to repeat."""
+    """What an activated service brings; anew when it is on for longer than before. Safe to repeat, and to come after
+    the event of its end."""
+    ended = session.get(EndedService, service_id)
+    if ended is not None and starts_at <= ended.ended_at and (ends_at is None or ended.ended_at < ends_at):
+        ends_at = ended.ended_at
     for allowance in allowances:
         known = session.get(Allowance, (service_id, allowance["kind"]), with_for_update=True)
         if known is not None:
@@ -134,7 +147,12 @@ def grant_allowances(
 
 
 def end_allowances(session: Session, *, service_id: str, at: datetime) -> None:
-    """A service is off: what is left of its allowances lapses. Safe to repeat."""
+    """A service is off: what is left of its allowances lapses. Safe to repeat, and to come first."""
+    ended = session.get(EndedService, service_id, with_for_update=True)
+    if ended is None:
+        session.add(EndedService(service_id=service_id, ended_at=at))
+    else:
+        ended.ended_at = max(ended.ended_at, at)
     for allowance in session.scalars(select(Allowance).where(Allowance.service_id == service_id)):
         if allowance.ends_at is None or at < allowance.ends_at:
             allowance.ends_at = at

@@ -232,6 +232,12 @@ def test_what_a_bought_service_brings_is_used_up_first_and_lapses_with_it(
     assert contracts.violation(told.type, told.data) is None
     assert (told.data["service_id"], told.data["used"]) == (service_id, 600)
     assert told.data["until"] == clock.rfc3339(ends)
+    deactivate(user_id, service_id)
+    use(client, a_record(user_id, 101))
+    assert charged(client, user_id) == {"data_mb@home": 10}
+
+
+def deactivate(user_id: str, service_id: str) -> None:
     off = {
         "service_id": service_id,
         "user_id": user_id,
@@ -240,6 +246,20 @@ def test_what_a_bought_service_brings_is_used_up_first_and_lapses_with_it(
         "reason": "x",
     }
     deliver(HANDLERS, an_event("service.deactivated", user_id, off, time=clock.now()))
+
+
+def test_an_activation_that_comes_after_its_end_brings_nothing_back_and_a_new_one_does(
+    client: FlaskClient, user_id: str
+) -> None:
+    service_id, ends = ids.new_id(), clock.now() + timedelta(days=1)
+    with clock.frozen(clock.now() + timedelta(minutes=5)):
+        deactivate(user_id, service_id)
+    activate(user_id, ends, service_id=service_id)
+    clock.move(timedelta(minutes=10))
+    use(client, a_record(user_id, 101))
+    assert charged(client, user_id) == {"data_mb@home": 10}
+    activate(user_id, ends, service_id=service_id)
+    clock.move(timedelta(minutes=1))
     use(client, a_record(user_id, 101))
     assert charged(client, user_id) == {"data_mb@home": 10}
 
