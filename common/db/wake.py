@@ -12,7 +12,7 @@ import select
 from typing import Protocol
 
 import psycopg
-from sqlalchemy import Engine, func
+from sqlalchemy import Engine, bindparam, func
 from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,7 @@ from common.db.engine import own_connection
 log = logging.getLogger(__name__)
 
 CHANNEL = "sricare_wake"
+_NOTIFY = sql_select(func.pg_notify(CHANNEL, bindparam("names")))
 
 
 def wake(session: Session, name: str) -> None:
@@ -30,7 +31,7 @@ def wake(session: Session, name: str) -> None:
 
 def before_commit(session: Session) -> None:
     if session.info.get("wake") and session.get_bind().dialect.name == "postgresql":
-        session.execute(sql_select(func.pg_notify(CHANNEL, " ".join(sorted(session.info["wake"])))))
+        session.connection().execute(_NOTIFY, {"names": " ".join(sorted(session.info["wake"]))})
 
 
 def after_commit(session: Session, engine: Engine) -> None:

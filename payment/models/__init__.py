@@ -1,6 +1,7 @@
 """Tables of payment, and the transitions of their states.
 
-Locks are taken in the order payables, wallets, payments, refunds.
+Locks are taken in the order refunds, payables, payments, wallets. The janitor alone has a payment in hand before it
+takes its payable: when it meets an event about that in a deadlock, one of them is done again.
 """
 
 from payment.models.base import Base, changed_one, insert_rows
