@@ -8,6 +8,7 @@ the second time (DNS rebinding) gains nothing; TLS still checks the certificate 
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -43,17 +44,19 @@ class Http:
 
     def __init__(self, *, timeout_s: float, public_only: bool, connections: int = 16) -> None:
         self._timeout_s = timeout_s
+        self._deadline = Deadline()
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl.create_default_context(),
             max_connections=connections,
             max_keepalive_connections=connections,
             keepalive_expiry=20.0,
-            network_backend=PublicOnly() if public_only else None,
+            network_backend=Bounded(PublicOnly() if public_only else httpcore.SyncBackend(), self._deadline),
         )
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """The answer, whatever its status, with at most ANSWER_LIMIT of its body. Raises NoConnection, NoAnswer."""
         deadline = time.monotonic() + 2 * self._timeout_s
+        self._deadline.at = deadline + self._timeout_s
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), self._timeout_s)
         try:
             with self._pool.stream(
@@ -81,6 +84,50 @@ def _read(chunks: Iterable[bytes], deadline: float) -> bytes:
         if len(read) >= ANSWER_LIMIT or time.monotonic() > deadline:
             break
     return read[:ANSWER_LIMIT]
+
+
+class Deadline(threading.local):
+    """When the request of this thread must be over, whatever it does meanwhile."""
+
+    at = 0.0
+
+    def left(self, timeout: float | None) -> float:
+        """For the next step. Raises httpcore.TimeoutException."""
+        left = self.at - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("took too long in all")
+        return left if timeout is None else min(timeout, left)
+
+
+class Bounded(httpcore.NetworkBackend):
+    """Connections whose reads and writes end with the thread's deadline: a time-out that begins anew with each byte
+    lets who answers a byte at a time hold a sender for hours."""
+
+    def __init__(self, backend: httpcore.NetworkBackend, deadline: Deadline) -> None:
+        self._backend, self._deadline = backend, deadline
+
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        return BoundedStream(self._backend.connect_tcp(*args, **kwargs), self._deadline)
+
+
+class BoundedStream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._stream, self._deadline = stream, deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._deadline.left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._deadline.left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        return BoundedStream(self._stream.start_tls(*args, **kwargs), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 class PublicOnly(httpcore.SyncBackend):

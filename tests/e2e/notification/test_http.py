@@ -1,6 +1,8 @@
 """SMS gateways, webhooks and web push against a real HTTP server, over real sockets."""
 
 import base64
+import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from urllib.parse import parse_qs
@@ -21,7 +23,7 @@ from notification.gateway import (
     TemporaryFailure,
     WebhookCall,
 )
-from notification.gateway.outbound import ANSWER_LIMIT, Http
+from notification.gateway.outbound import ANSWER_LIMIT, Http, NoAnswer
 from notification.gateway.push import GONE, VapidKey, WebPush, decode
 from notification.gateway.sms import HttpSms, TwilioSms
 from notification.gateway.webhooks import WebhookSender, is_signed, new_secret
@@ -135,6 +137,33 @@ def test_half_an_answer_and_none_in_time_leave_it_open_whether_it_was_taken(
         gateway(impatient, sink).send(MESSAGE)
     given_up.set()
     impatient.close()
+
+
+def test_who_answers_a_byte_at_a_time_is_left() -> None:
+    """Each byte comes within the time-out, all of them would take half a minute."""
+    sent = 0
+
+    def drip(server: socket.socket) -> None:
+        nonlocal sent
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while sent < 600 and not left.wait(0.05):
+                connection.sendall(b"x")
+                sent += 1
+
+    left = threading.Event()
+    impatient = Http(timeout_s=0.5, public_only=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dripping = threading.Thread(target=drip, args=(server,))
+        dripping.start()
+        with pytest.raises(NoAnswer):
+            impatient.post(f"http://127.0.0.1:{server.getsockname()[1]}/", {}, b"{}")
+        left.set()
+        dripping.join()
+    impatient.close()
+    assert sent < 600
 
 
 def test_a_gateway_that_is_not_there_got_nothing(http: Http) -> None:
