@@ -102,6 +102,10 @@ class Order(Base):
             ]
         return [Part(**{name: getattr(self, name) for name in PART_FIELDS})]
 
+    @property
+    def came_to_nothing(self) -> bool:
+        return self.state in (OrderState.FAILED, OrderState.CANCELLED, OrderState.EXPIRED)
+
     def bundle(self, parts: list[Part]) -> None:
         """Its own copy of the offerings that it is made of."""
         self.bundled = [asdict(part) for part in parts]

@@ -117,6 +117,14 @@ class OfferingIn(Body):
     )
 
     @model_validator(mode="after")
+    def _once(self) -> Self:
+        names = [spec.name for spec in self.characteristics]
+        kinds = [allowance.kind for allowance in self.allowances]
+        if len(set(names)) < len(names) or len(set(kinds)) < len(kinds):
+            raise ValueError("a characteristic's name and an allowance's kind come once")
+        return self
+
+    @model_validator(mode="after")
     def _whole(self) -> Self:
         if not self.bundles:
             if self.element is None:

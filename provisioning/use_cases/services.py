@@ -97,10 +97,12 @@ def _lock_renewal(session: Session, service_id: str) -> Order | None:
 
 
 def _set_renewal(session: Session, service: Service, renewal: Order | None, renews: bool) -> None:
-    """A renewal that is not paid yet is withdrawn with the wish."""
+    """A renewal that is not paid yet is withdrawn with the wish; where one has come to nothing another is placed."""
     if renews and (not service.order.recurring or service.expires_at is None):
         raise ServiceNotRenewable()
-    service.renews = renews
+    before, service.renews = service.renews, renews
+    if renews and (not before if renewal is None else renewal.came_to_nothing):
+        service.renewal_order_id = service.warned_days = None
     if not renews and renewal is not None and renewal.state is OrderState.PENDING_PAYMENT:
         withdraw_order(session, renewal, "renewal_switched_off")
         service.renewal_order_id = None

@@ -17,6 +17,7 @@ from tests.support.customer import Admin, Customer
 from tests.support.deployed import Deployed
 from tests.support.eventually import eventually
 from tests.support.platform import Platform
+from tests.support.provisioning import element_server
 
 pytestmark = pytest.mark.platform
 
@@ -31,13 +32,8 @@ KILLED = (
 def element() -> Iterator[ElementServer]:
     if deployed.find():
         pytest.skip("needs a platform whose network elements are the test's")
-    made = ElementServer(seed=5)
-    thread = threading.Thread(target=made.serve_forever, args=(0.05,))
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with element_server(seed=5) as serving:
+        yield serving
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])

@@ -1,6 +1,8 @@
 """Provisioning in a test: a customer who buys, and a network that the test carries commands to by itself."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +11,7 @@ from flask.testing import FlaskClient
 from common import clock, ids
 from common.db import reading
 from common.messaging import Event
+from dev.element import ElementServer
 from provisioning import queries
 from provisioning.gateway import Answer, Call, Faults, NetworkElements, Sight, SimulatedElements
 from provisioning.handlers import HANDLERS
@@ -19,6 +22,20 @@ from tests.support.services import an_event, bearer, deliver
 LEASE = timedelta(seconds=30)
 QUARANTINE = timedelta(days=180)
 RULES = CallRules(lease=LEASE, rate_per_s=1000, burst=1000, open_after=5, open_for=timedelta(seconds=10))
+
+
+@contextmanager
+def element_server(seed: int = 0) -> Iterator[ElementServer]:
+    """REST elements of all kinds, with faults to switch on."""
+    made = ElementServer(seed=seed)
+    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.shutdown()
+        thread.join()
+        made.server_close()
 
 
 def carry_out(

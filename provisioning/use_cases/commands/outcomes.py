@@ -79,7 +79,7 @@ def _settle(session: Session, held: Held, one: Answered, rules: CallRules, quara
                 session, held, answer if not done else None, quarantine=quarantine, lease=rules.lease
             )
         case Action.CHANGE:
-            _settle_change(held, done)
+            _settle_change(session, held, done)
         case Action.SUSPEND | Action.RESTORE:
             _settle_barring(session, held, done)
         case Action.DEACTIVATE:
@@ -206,10 +206,21 @@ def unused(allowances: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"kind": one["kind"], "granted": one["amount"], "used": 0} for one in allowances]
 
 
-def _settle_change(held: Held, done: bool) -> None:
-    """A refused change is undone, unless the customer has changed it again meanwhile."""
-    if not done and held.service.characteristics == held.command.characteristics:
+def _settle_change(session: Session, held: Held, done: bool) -> None:
+    """A refused change is undone. If the customer has changed it again meanwhile, that one goes back to what was before
+    both when it is refused too."""
+    if done:
+        return
+    if held.service.characteristics == held.command.characteristics:
         held.service.characteristics = held.command.previous or {}
+    later = select(Command).where(
+        Command.service_id == held.service.id,
+        Command.action == Action.CHANGE,
+        Command.state == CommandState.PENDING,
+    )
+    for command in session.scalars(later.with_for_update()):
+        if command.previous == held.command.characteristics:
+            command.previous = held.command.previous
 
 
 def _settle_barring(session: Session, held: Held, done: bool) -> None:

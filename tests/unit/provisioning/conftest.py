@@ -5,7 +5,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from common import contracts
-from tests.support.provisioning import Network, Shopper
+from dev.element import ElementServer
+from provisioning.gateway import HttpElements
+from provisioning.models import Element
+from tests.support.provisioning import Network, Shopper, element_server
 from tests.support.services import emitted, service_fixtures
 
 database_url, app, _ = service_fixtures("provisioning")
@@ -39,3 +42,25 @@ def shopper(client: FlaskClient) -> Shopper:
 @pytest.fixture
 def network(app: Flask) -> Network:
     return Network()
+
+
+@pytest.fixture
+def server() -> Iterator[ElementServer]:
+    with element_server() as serving:
+        yield serving
+
+
+@pytest.fixture
+def elements(server: ElementServer) -> Iterator[HttpElements]:
+    """The http driver, with all the patience that a slow machine needs."""
+    driver = HttpElements({kind: f"{server.url}/{kind.value}" for kind in Element}, token=None, timeout_s=20)
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def impatient(server: ElementServer) -> Iterator[HttpElements]:
+    """The http driver for answers that are to come too late."""
+    driver = HttpElements({kind: f"{server.url}/{kind.value}" for kind in Element}, token=None, timeout_s=1)
+    yield driver
+    driver.close()

@@ -80,6 +80,8 @@ def test_offerings_that_make_no_sense_are_refused(client: FlaskClient, admin: di
         {"requires": ["x y"]},
         {"surprise": 1},
         {"characteristics": [{"name": "tone", "label": "Tone", "type": "choice"}]},
+        {"characteristics": [{"name": "to", "label": "To", "type": "phone"}] * 2},
+        {"allowances": PACK["allowances"] * 2},
         {"characteristics": [{"name": "number", "label": "Number", "type": "msisdn", "changeable": True}]},
     ):
         refused = client.post(f"{ADMIN}/offerings", json=PACK | wrong, headers=admin)

@@ -177,6 +177,28 @@ def test_renewal_is_switched_off_and_its_unpaid_order_withdrawn(shopper: Shopper
         assert (refused.status_code, refused.json["code"]) == (409, "service_not_renewable")
 
 
+@pytest.mark.parametrize("way", ["cancelled", "switched_off"])
+def test_a_customer_who_wants_a_withdrawn_renewal_after_all_gets_another(
+    shopper: Shopper, network: Network, way: str
+) -> None:
+    with clock.frozen(NOON):
+        service = bought(shopper, network, "data-50gb")
+        later(shopper, 27 * DAY)
+        first = now(shopper, service)["renewal_order_id"]
+        if way == "cancelled":
+            shopper.client.post(f"/api/provisioning/orders/{first}/cancel", headers=shopper.headers)
+        else:
+            patch(shopper, service, renews=False)
+        later(shopper, timedelta(hours=1))
+        assert now(shopper, service)["renewal_order_id"] in (first, None)
+        assert patch(shopper, service, renews=True).status_code == 200
+        later(shopper, timedelta(hours=1))
+        second = shopper.order_now({"id": now(shopper, service)["renewal_order_id"]})
+        assert (second["id"] != first, second["state"]) == (True, "pending_payment")
+        later(shopper, timedelta(hours=1))
+    assert len(emitted("order.created")) == 3
+
+
 def test_an_offering_that_is_no_longer_sold_is_not_renewed(shopper: Shopper, network: Network) -> None:
     with clock.frozen(NOON):
         service = bought(shopper, network, "data-50gb")

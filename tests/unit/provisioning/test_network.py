@@ -10,12 +10,12 @@ from sqlalchemy import func, select
 
 from common import clock, ids
 from common.db import reading
-from provisioning.gateway import Answer, Faults, SimulatedElements, Verdict
+from provisioning.gateway import Answer, Faults, Verdict
 from provisioning.handlers import HANDLERS
 from provisioning.jobs import end_validities
 from provisioning.models import CommandAttempt, Element, SimulatedAnswer
 from tests.support.eventually import eventually
-from tests.support.provisioning import LEASE, QUARANTINE, RULES, Network, Shopper, all_due, carry_out
+from tests.support.provisioning import LEASE, Network, Shopper
 from tests.support.services import an_event, bearer, deliver, emitted
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -182,21 +182,6 @@ def test_simulated_outages_are_repeatable_and_each_element_has_its_own() -> None
     assert not any(Faults().away(Element.CHARGING, at) for at in minutes)
 
 
-def test_every_order_is_activated_once_under_random_faults(shopper: Shopper, network: Network) -> None:
-    elements = SimulatedElements(Faults(failure_rate=0.6, outage_s=300, outage_every_s=900, seed=7))
-    with clock.frozen(NOON):
-        shopper.headers = bearer(shopper.user_id)
-        for _ in range(10):
-            shopper.buy("sms-100")
-        for _ in range(40):
-            for command_id in all_due():
-                carry_out(command_id, elements, RULES, QUARANTINE)
-            clock.move(timedelta(minutes=1))
-    assert len(emitted("service.activated")) == 10
-    with reading() as session:
-        assert session.scalar(select(func.count()).select_from(SimulatedAnswer)) == 10
-
-
 def test_an_operator_can_have_a_stuck_order_tried_at_once(
     shopper: Shopper, network: Network, client: FlaskClient
 ) -> None:
@@ -231,6 +216,18 @@ def test_a_refused_ring_tone_goes_back_to_the_one_before(shopper: Shopper, netwo
     network.carry_out_all()
     now = shopper.get(f"/services/{service['id']}").json
     assert (now["state"], now["characteristics"]) == ("active", {"ring_tone": "baila-beat"})
+
+
+def test_two_ring_tones_refused_in_a_row_leave_the_one_that_the_element_has(
+    shopper: Shopper, network: Network
+) -> None:
+    service = _live(shopper, network, "ring-back-tone", ring_tone="baila-beat")
+    for tone in ("withdrawn", "ocean-waves"):
+        _patch(shopper, service, ring_tone=tone)
+    network.answers = [Answer(Verdict.REFUSED, "subscriber_busy")] * 2
+    network.carry_out_all()
+    now = shopper.get(f"/services/{service['id']}").json
+    assert now["characteristics"] == {"ring_tone": "baila-beat"}
 
 
 def test_what_cannot_be_changed_is_refused(shopper: Shopper, network: Network, client: FlaskClient) -> None:

@@ -63,6 +63,7 @@ def test_wrong_characteristics_are_named_and_nothing_is_ordered(shopper: Shopper
         ("ring-back-tone", {"ring_tone": "no-such-tone"}, "ring_tone"),
         ("ring-back-tone", {"ring_tone": "baila-beat", "colour": "red"}, "colour"),
         ("data-5gb", {"ring_tone": "baila-beat"}, "ring_tone"),
+        ("roaming-day", {"country": "XX"}, "country"),
         ("call-waiting-forward", {"forward_to": "0771234567"}, "forward_to"),
         ("call-waiting-forward", {"forward_to": "+9477\u0661234567"}, "forward_to"),
         ("call-waiting-forward", {"forward_to": "+94\x0077"}, "forward_to"),
