@@ -164,8 +164,10 @@ def test_whole_months_go_to_files_that_prove_their_place(app: Flask, tmp_path: P
         record(3)
         clock.move(timedelta(days=30))
         record(2)
-        clock.move(timedelta(days=31 * 86))
-        record(4)
+        clock.move(timedelta(days=90))
+        record(1)  # in February 2020, the oldest of the seven years that stay
+        clock.move(timedelta(days=31 * 86 - 90))
+        record(3)
         done = app.test_cli_runner().invoke(args=["audit-archive"])
         assert done.exit_code == 0, done.output
     folder = tmp_path / "audit"

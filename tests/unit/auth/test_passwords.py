@@ -40,6 +40,14 @@ def test_common_passwords_and_ones_own_name_number_and_address_are_refused(clien
     assert not emitted("user.created")
 
 
+def test_eight_characters_are_enough_and_seven_are_not(client: FlaskClient) -> None:
+    eight = NIMALI | {"password": "k7#Qz!m2"}
+    assert (
+        client.post("/api/auth/register", json=eight | {"password": eight["password"][:7]}).status_code == 422
+    )
+    assert client.post("/api/auth/register", json=eight).status_code == 201
+
+
 def test_a_short_password_and_one_of_a_megabyte_are_refused_before_any_hashing(client: FlaskClient) -> None:
     with work_done() as done:
         for password in ("seven77", "x" * 1_000_000, "x" * 2_000_000):

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import jwt
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -65,6 +66,22 @@ def test_a_spent_refresh_token_is_reuse_after_ten_seconds_by_the_same_client_too
         late = client.post("/api/auth/refresh", json={"refresh_token": first})
         assert late.json["code"] == "refresh_token_reused"
         assert client.post("/api/auth/refresh", json={"refresh_token": second}).status_code == 401
+
+
+def test_an_access_token_is_good_for_a_quarter_of_an_hour_a_refresh_token_for_thirty_days(
+    client: FlaskClient,
+) -> None:
+    with clock.frozen(datetime.now(UTC)):
+        first = register(client)
+        assert first["expires_in"] == 900
+        claims = jwt.decode(first["access_token"], options={"verify_signature": False})
+        assert claims["exp"] - claims["iat"] == 900
+        clock.move(timedelta(days=30, seconds=-1))
+        last = client.post("/api/auth/refresh", json={"refresh_token": first["refresh_token"]})
+        assert last.status_code == 200
+        clock.move(timedelta(days=30))
+        late = client.post("/api/auth/refresh", json={"refresh_token": last.json["refresh_token"]})
+        assert (late.status_code, late.json["code"]) == (401, "invalid_refresh_token")
 
 
 def test_a_process_that_starts_later_refuses_what_was_revoked_before(client: FlaskClient, another) -> None:
