@@ -128,7 +128,7 @@ class Delivery(Base):
 
     def retry(self) -> None:
         """Now; what is too old is measured from here on."""
-        assert self.state in (DeliveryState.TEMPORARY_FAILURE, DeliveryState.PERMANENT_FAILURE)
+        assert self.state not in (DeliveryState.CREATED, DeliveryState.SENDING)
         self.state = DeliveryState.TEMPORARY_FAILURE
         self.due_at = self.retried_at = clock.now()
 

@@ -47,7 +47,7 @@ GIVE_UP_AFTER = {
     Channel.PUSH: timedelta(days=1),
     Channel.WEBHOOK: timedelta(days=3),
 }
-RETRYABLE = (DeliveryState.TEMPORARY_FAILURE, DeliveryState.PERMANENT_FAILURE)
+RETRYABLE = frozenset({DeliveryState.TEMPORARY_FAILURE, DeliveryState.PERMANENT_FAILURE})
 _INSERT_ATTEMPTS = insert(cast(Table, DeliveryAttempt.__table__))
 _NEVER_QUIET = frozenset({Channel.WEBHOOK})
 
@@ -353,14 +353,15 @@ def end_messages_to(session: Session, user_id: str) -> None:
         _end(session, delivery, "user_gone")
 
 
-def retry_delivery(session: Session, delivery_id: str) -> Delivery:
-    """Have a message that was given up tried again, or one that waits tried now. Raises NotFound,
-    DeliveryNotRetryable (sent already, being sent, or the code in it is forgotten)."""
+def retry_delivery(session: Session, delivery_id: str, *, also_sent: bool = False) -> Delivery:
+    """Have a message that was given up tried again, or one that waits tried now, `also_sent`: or one that was sent.
+    Raises NotFound, DeliveryNotRetryable (sent already, being sent, or the code in it is forgotten)."""
     delivery = session.get(Delivery, delivery_id, with_for_update=True)
     if delivery is None:
         raise NotFound()
     forgotten = delivery.expires_at is not None and delivery.state is DeliveryState.PERMANENT_FAILURE
-    if delivery.state not in RETRYABLE or forgotten:
+    retryable = RETRYABLE | {DeliveryState.SENT} if also_sent else RETRYABLE
+    if delivery.state not in retryable or forgotten:
         raise DeliveryNotRetryable()
     delivery.retry()
     wake(session, sending_job(delivery.channel))

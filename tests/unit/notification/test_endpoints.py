@@ -222,6 +222,26 @@ def test_a_webhook_that_fails_for_days_is_disabled_and_can_be_enabled_again(clie
         assert len(provider.taken) == 2
 
 
+def test_a_call_that_was_taken_can_be_had_again_with_the_same_id(client: FlaskClient) -> None:
+    user_id = a_customer()
+    made = add_webhook(client, user_id)
+    tell("invoice.paid", user_id)
+    provider = FakeProvider()
+    call_webhooks(provider)
+    path = f"{URL}/webhooks/{made['id']}/deliveries/{provider.taken[0].id}/redeliver"
+    assert client.post(path, headers=bearer(user_id)).status_code == 202
+    assert client.post(path, headers=bearer()).status_code == 404
+    call_webhooks(provider)
+    call_webhooks(provider)
+    first, second = provider.taken
+    assert (first.id, first.payload) == (second.id, second.payload)
+    staff = bearer(None, "admin")
+    detail = client.get(f"{URL}/admin/deliveries/{first.id}", headers=staff).json
+    assert (detail["state"], [each["outcome"] for each in detail["tries"]]) == ("sent", ["sent", "sent"])
+    refused = client.post(f"{URL}/admin/deliveries/{first.id}/retry", headers=staff)
+    assert refused.json["code"] == "delivery_not_retryable", "staff send nobody a message twice"
+
+
 def test_a_webhook_that_says_it_is_gone_is_disabled_at_once(client: FlaskClient) -> None:
     user_id = a_customer()
     add_webhook(client, user_id)
