@@ -17,15 +17,19 @@ from provisioning.config import Settings
 log = logging.getLogger(__name__)
 
 KEY = "sricare:provisioning:catalogue"
+GENERATION = f"{KEY}:generation"
 REDIS_AGAIN_AFTER_S = 5.0
 
 
 class Cache(Protocol):
-    """Answers by key. Never raises: what cannot be asked is not there."""
+    """Answers by key, of one generation: `drop` begins the next, so that an answer which was being made from the
+    catalogue of before a change is never kept as one of after it. Never raises: what cannot be asked is not there."""
 
-    def get(self, key: str) -> bytes | None: ...
+    def generation(self) -> str: ...
 
-    def put(self, key: str, answer: bytes) -> None: ...
+    def get(self, generation: str, key: str) -> bytes | None: ...
+
+    def put(self, generation: str, key: str, answer: bytes) -> None: ...
 
     def drop(self) -> None: ...
 
@@ -45,10 +49,11 @@ def catalogue_cache() -> Cache:
 def cached(key: str, make: Callable[[], bytes]) -> bytes:
     """The kept answer, or one made and kept now."""
     cache = catalogue_cache()
-    answer = cache.get(key)
+    generation = cache.generation()
+    answer = cache.get(generation, key)
     if answer is None:
         answer = make()
-        cache.put(key, answer)
+        cache.put(generation, key, answer)
     return answer
 
 
@@ -57,42 +62,52 @@ class ProcessCache:
 
     def __init__(self, ttl_s: float) -> None:
         self._ttl_s = ttl_s
-        self._kept: dict[str, tuple[float, bytes]] = {}
+        self._generation = 0
+        self._kept: dict[tuple[str, str], tuple[float, bytes]] = {}
 
-    def get(self, key: str) -> bytes | None:
-        until, answer = self._kept.get(key, (0.0, b""))
+    def generation(self) -> str:
+        return str(self._generation)
+
+    def get(self, generation: str, key: str) -> bytes | None:
+        until, answer = self._kept.get((generation, key), (0.0, b""))
         return answer if time.monotonic() < until else None
 
-    def put(self, key: str, answer: bytes) -> None:
-        self._kept[key] = (time.monotonic() + self._ttl_s, answer)
+    def put(self, generation: str, key: str, answer: bytes) -> None:
+        self._kept[generation, key] = (time.monotonic() + self._ttl_s, answer)
 
     def drop(self) -> None:
+        self._generation += 1
         self._kept = {}
 
 
 class RedisCache:
-    """One hash that lives for the time from its first entry on. While Redis is away nothing is kept."""
+    """One hash per generation, which lives for the time from its first entry on. While Redis is away nothing is
+    kept."""
 
     def __init__(self, url: str, ttl_s: float) -> None:
         self._redis = redis.Redis.from_url(url, socket_timeout=0.2, socket_connect_timeout=0.2)
         self._ttl_ms = int(ttl_s * 1000)
         self._away_until = 0.0
 
-    def get(self, key: str) -> bytes | None:
-        found = self._ask(lambda: self._redis.hget(KEY, key))
+    def generation(self) -> str:
+        found = self._ask(lambda: self._redis.get(GENERATION))
+        return found.decode() if isinstance(found, bytes) else "0"
+
+    def get(self, generation: str, key: str) -> bytes | None:
+        found = self._ask(lambda: self._redis.hget(f"{KEY}:{generation}", key))
         return found if isinstance(found, bytes) else None
 
-    def put(self, key: str, answer: bytes) -> None:
+    def put(self, generation: str, key: str, answer: bytes) -> None:
         def store() -> None:
             with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hset(KEY, key, answer)
-                pipe.pexpire(KEY, self._ttl_ms, nx=True)
+                pipe.hset(f"{KEY}:{generation}", key, answer)
+                pipe.pexpire(f"{KEY}:{generation}", self._ttl_ms, nx=True)
                 pipe.execute()
 
         self._ask(store)
 
     def drop(self) -> None:
-        self._ask(lambda: self._redis.delete(KEY))
+        self._ask(lambda: self._redis.incr(GENERATION))
 
     def _ask(self, work: Callable[[], object]) -> object:
         if time.monotonic() < self._away_until:

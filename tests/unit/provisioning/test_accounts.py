@@ -38,17 +38,22 @@ def states(shopper: Shopper) -> list[str]:
     return [service["state"] for service in shopper.services()]
 
 
+def refuse_the_bar_of_a_pack(shopper: Shopper, network: Network) -> None:
+    """A pack has been on for an hour when its account is barred; the element refuses to suspend it."""
+    shopper.headers = bearer(shopper.user_id)
+    shopper.buy("data-5gb")
+    network.carry_out_all()
+    clock.move(HOUR)
+    account(shopper, "account.barred")
+    network.answers = [REFUSED]
+    network.carry_out_all()
+
+
 def test_a_refused_suspension_is_kept_shown_counted_and_told_again(
     shopper: Shopper, network: Network, client: FlaskClient
 ) -> None:
     with clock.frozen(NOON):
-        shopper.headers = bearer(shopper.user_id)
-        shopper.buy("data-5gb")
-        network.carry_out_all()
-        clock.move(HOUR)
-        account(shopper, "account.barred")
-        network.answers = [REFUSED]
-        network.carry_out_all()
+        refuse_the_bar_of_a_pack(shopper, network)
         assert states(shopper) == ["active"]
         agent = bearer(None, "agent")
         (kept,) = client.get(f"{COMMANDS}?state=refused&element=ocs", headers=agent).json["items"]
@@ -69,13 +74,7 @@ def test_a_suspension_that_waits_to_be_told_again_ends_with_the_bar_and_holds_no
     shopper: Shopper, network: Network
 ) -> None:
     with clock.frozen(NOON):
-        shopper.headers = bearer(shopper.user_id)
-        shopper.buy("data-5gb")
-        network.carry_out_all()
-        clock.move(HOUR)
-        account(shopper, "account.barred")
-        network.answers = [REFUSED]
-        network.carry_out_all()
+        refuse_the_bar_of_a_pack(shopper, network)
         clock.move(HOUR / 2)
         account(shopper, "account.restored")
         network.carry_out_all()

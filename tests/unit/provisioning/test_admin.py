@@ -16,7 +16,7 @@ from common import clock
 from common.db import transaction
 from provisioning.cache import ProcessCache, RedisCache
 from provisioning.commands import audit_network
-from provisioning.models import SimulatedService
+from provisioning.models import Offering, SimulatedService
 from tests.support.provisioning import Network, Shopper
 from tests.support.services import bearer
 
@@ -170,23 +170,61 @@ def test_a_retry_by_staff_is_audited_with_the_customer(
 
 def test_the_process_keeps_answers_for_a_while_and_drops_them() -> None:
     cache = ProcessCache(ttl_s=60)
-    cache.put("k", b"v")
-    assert (cache.get("k"), cache.get("other")) == (b"v", None)
+    before = cache.generation()
+    cache.put(before, "k", b"v")
+    assert (cache.get(before, "k"), cache.get(before, "other")) == (b"v", None)
     cache.drop()
-    assert cache.get("k") is None
+    assert cache.get(cache.generation(), "k") is None
     spent = ProcessCache(ttl_s=0)
-    spent.put("k", b"v")
-    assert spent.get("k") is None
+    spent.put("0", "k", b"v")
+    assert spent.get("0", "k") is None
 
 
-def test_processes_share_redis_and_do_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def redis_server(monkeypatch: pytest.MonkeyPatch) -> fakeredis.FakeServer:
     server = fakeredis.FakeServer()
     monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: fakeredis.FakeRedis(server=server))
+    return server
+
+
+def test_processes_share_redis_and_do_without_it(redis_server: fakeredis.FakeServer) -> None:
     one, two = (RedisCache("redis://x", 60) for _ in range(2))
-    one.put("k", b"v")
-    assert two.get("k") == b"v"
+    before = one.generation()
+    one.put(before, "k", b"v")
+    assert two.get(two.generation(), "k") == b"v"
     two.drop()
-    assert one.get("k") is None
-    server.connected = False
-    one.put("k", b"v")
-    assert one.get("k") is None
+    one.put(before, "k", b"made from the catalogue of before")
+    assert one.get(one.generation(), "k") is None
+    redis_server.connected = False
+    one.put(one.generation(), "k", b"v")
+    assert one.get(one.generation(), "k") is None
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_public_catalogue_comes_from_the_cache_until_staff_change_it(
+    app: Flask, client: FlaskClient, admin: dict[str, str], redis_server: fakeredis.FakeServer, shared: bool
+) -> None:
+    app.extensions["provisioning_catalogue"] = RedisCache("redis://x", 60) if shared else ProcessCache(60)
+
+    def shown() -> tuple[str, int]:
+        found = next(
+            item
+            for item in client.get("/api/provisioning/offerings?limit=100").json["items"]
+            if item["code"] == "data-5gb"
+        )
+        return found["name"], found["price"]["amount_minor"]
+
+    before = shown()
+    with transaction() as session:
+        session.query(Offering).filter_by(code="data-5gb").one().name = "Unseen"
+    assert shown() == before
+    pack = next(
+        item
+        for item in client.get(f"{ADMIN}/offerings?limit=100", headers=admin).json["items"]
+        if item["code"] == "data-5gb"
+    )
+    wish = PACK | {"code": "data-5gb", "name": "Seen"}
+    assert client.put(f"{ADMIN}/offerings/{pack['id']}", json=wish, headers=admin).status_code == 200
+    assert shown() == ("Seen", PACK["price_minor"])
+    redis_server.connected = False
+    assert shown() == ("Seen", PACK["price_minor"])
