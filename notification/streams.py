@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.2
 HEARTBEAT_EVERY_S = 15.0
 OVERLAP = timedelta(seconds=10)
-"""Ids sort by when they were made, not by when they were committed: so far back each look goes."""
+"""Ids sort by when they were made, not by when they were committed: so far behind the last look each look goes back."""
 STREAMS_EACH = 5
 STREAMS_AT_MOST = 2000
 UNSENT_AT_MOST = 128 * 1024
@@ -72,6 +72,7 @@ class Streams:
         self._selector = selectors.DefaultSelector()
         self._readers: dict[str, set[Reader]] = defaultdict(set)
         self._looked_at, self._beaten_at = 0.0, time.monotonic()
+        self._news_until = clock.now()
 
     def open(
         self, environ: Mapping[str, Any], identity: Identity, last_event_id: str | None
@@ -174,6 +175,7 @@ class Streams:
             self._selector.register(reader.connection, selectors.EVENT_READ, reader)
             joined.append(reader)
         if not self._readers:
+            self._news_until = clock.now()
             return
         try:
             self._put_news([reader for reader in joined if reader.catch_up])
@@ -185,7 +187,8 @@ class Streams:
             log.warning("streams: the database is not available (%s)", type(error).__name__)
 
     def _put_news(self, returned: list[Reader]) -> None:
-        floor = first_id_at(clock.now() - OVERLAP)
+        began = clock.now()
+        floor = first_id_at(self._news_until - OVERLAP)
         with reading() as session:
             wanted: dict[str, list[Reader]] = defaultdict(list)
             for notification_id, user_id in queries.notified_since(session, floor, list(self._readers)):
@@ -205,6 +208,7 @@ class Streams:
         for reader in {reader for readers in wanted.values() for reader in readers}:
             reader.sent = {each for each in reader.sent if each > floor}
             self._flush(reader)
+        self._news_until = began
 
     def _flush(self, reader: Reader) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -53,7 +54,7 @@ def test_a_reader_gets_its_own_news_once_whether_few_or_many_read(
     assert got(browser).count(b"event: notification") == 1
 
 
-def test_a_look_that_fails_ends_no_stream(
+def test_looks_that_fail_for_a_minute_end_no_stream_and_lose_no_news(
     served: tuple[Streams, str, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, user_id, browser = served
@@ -71,5 +72,6 @@ def test_a_look_that_fails_ends_no_stream(
         patch.setattr(queries, "notified_since", broken)
         with pytest.raises(KeyboardInterrupt):
             made._run()
-    made._turn()
+    with clock.frozen(clock.now() + timedelta(minutes=1)):
+        made._turn()
     assert b"event: notification" in got(browser)
