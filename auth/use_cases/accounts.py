@@ -8,6 +8,7 @@ from auth.errors import EmailAlreadyRegistered, PhoneAlreadyRegistered
 from auth.models import Language, Line, Role, User
 from auth.use_cases.sessions import end_all_sessions
 from common import clock
+from common.db import hold
 from common.errors import NotFound
 from common.identity import revoke
 
@@ -46,7 +47,9 @@ def register_user(
 
 
 def phone_taken(session: Session, phone: str, *, but_line_of: str = "") -> bool:
-    """Whether a number is an account's own, or a line that an account (other than one) has shown to be its."""
+    """Whether a number is an account's own, or a line that an account (other than one) has shown to be its. Until this
+    commits nobody else can make it either: each table has its unique key, but the two have none together."""
+    hold(session, f"number {phone}")
     if session.scalar(select(User.id).where(User.phone == phone)) is not None:
         return True
     line = select(Line.id).where(

@@ -5,6 +5,7 @@ workers and requests share one way. SQL that only one of SQLite and Postgres und
 """
 
 from common.db.engine import db, init_database
+from common.db.locks import hold
 from common.db.migrate import at_head, upgrade
 from common.db.pages import Page, PageQuery, fetch_page
 from common.db.tables import ModelBase, PlatformBase, service_metadata
@@ -24,6 +25,7 @@ __all__ = [
     "db",
     "enum_column",
     "fetch_page",
+    "hold",
     "init_database",
     "reading",
     "rerun_lost_race",

@@ -1,10 +1,15 @@
 """A new number for an account: shown to be its user's, nobody else's, told to whoever has the old one."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
+from auth.models import User
+from auth.use_cases import contacts
+from common.db import transaction
 from tests.support.accounts import NIMALI, PASSWORD, Person, login, register, told, wrong
 from tests.support.services import emitted
 
@@ -88,6 +93,25 @@ def test_a_code_is_for_the_number_and_the_account_that_it_was_asked_for(client: 
     assert give(client, me, code, "0774444444").json["code"] == "invalid_code"
     assert give(client, other, code).json["code"] == "invalid_code"
     assert ask(client, other).status_code == 429, "one code a minute to a number, whoever asks"
+
+
+def test_a_number_that_becomes_a_line_and_an_account_at_once_becomes_one_of_them(
+    client: FlaskClient, app: Flask
+) -> None:
+    me = register(client)
+    line: Any = client.post("/api/auth/me/lines", json={"phone": NEW}, headers=me.headers)
+
+    def open_an_account() -> int:
+        body = {"phone": NEW, "password": PASSWORD, "name": "Somebody"}
+        return app.test_client().post("/api/auth/register", json=body).status_code
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction() as session:
+            mine = contacts.line_to_verify(session, user_id=me.id, line_id=line.json["id"])
+            contacts.mark_line_verified(session, user=session.get_one(User, me.id), line=mine)
+            other = threads.submit(open_an_account)
+            wait([other], timeout=0.5)  # it waits for this to commit
+        assert other.result() == 409
 
 
 @pytest.mark.parametrize("which", ["phone", "email"])
