@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -86,7 +87,8 @@ def test_the_configured_share_of_calls_does_not_reach_the_simulated_gateway(
     app = make_app("payment", database_url, tmp_path, simulated_failure_rate=0.3)
     chance = iter((0.29, 0.3, 0.31))
     with app.app_context(), clock.frozen(clock.now()):
-        monkeypatch.setattr("payment.gateway.simulated.gateway.random.random", lambda: next(chance))
+        dice = SimpleNamespace(random=lambda: next(chance))
+        monkeypatch.setattr("payment.gateway.simulated.gateway.random", dice)
         states = [pay(app.test_client(), ME, new_order(ME)).json["state"] for _ in range(3)]
         monkeypatch.undo()
         with reading() as session:
