@@ -84,7 +84,7 @@ class Settings(BaseModel):
         names = cls.variables()
         values = {}
         for name, variable in names.items():
-            value = _read(env, variable)
+            value = read(env, variable)
             if value is not None and value != "":
                 values[name] = value
         try:
@@ -93,7 +93,8 @@ class Settings(BaseModel):
             raise SettingsError("; ".join(_explain(cls, names, item) for item in error.errors())) from None
 
 
-def _read(env: Mapping[str, str], variable: str) -> str | None:
+def read(env: Mapping[str, str], variable: str) -> str | None:
+    """A variable, or what the file holds that `NAME_FILE` names. Raises SettingsError when that cannot be read."""
     path = env.get(f"{variable}_FILE")
     if path:
         try:

@@ -1,5 +1,6 @@
 """`python -m common.messaging dead list|show|replay|drop`: the dead messages on the broker at RABBITMQ_URL.
 
+A service's own broker user sees the queues of that service, which are all that it may read; any other user sees all.
 Exit codes: 0 done · 1 nothing matched, or the broker refused · 2 wrong usage.
 """
 
@@ -10,12 +11,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pika
 import pika.exceptions
 
-from common import contracts
+from common import contracts, settings
 from common.messaging import letters
 from common.messaging.broker import BROKER_AWAY
 from common.messaging.dead_letters import DeadLetter, Pile, letters_of, opened
@@ -111,7 +113,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every dead message (replay, drop)")
     parser.add_argument("--limit", type=int, help="at most so many (list: 50)")
     options = parser.parse_args(arguments)
-    options.url = os.environ.get("RABBITMQ_URL")
+    try:
+        options.url = settings.read(os.environ, "RABBITMQ_URL")
+    except settings.SettingsError as error:
+        parser.error(str(error))
     if not options.url:
         parser.error("RABBITMQ_URL is not set")
     if options.queue is not None and options.queue not in contracts.queues():
@@ -122,8 +127,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"{options.command} needs --id" + ("" if options.command == "show" else " or --all"))
     if options.command == "list" and options.limit is None:
         options.limit = 50
-    options.queues = [options.queue] if options.queue else list(contracts.queues())
+    options.queues = [options.queue] if options.queue else _readable(options.url)
     return options
+
+
+def _readable(url: str) -> list[str]:
+    """The queues that the URL's user may read."""
+    user = urlsplit(url).username
+    return [queue for queue in contracts.queues() if queue.startswith(f"{user}.")] or list(contracts.queues())
 
 
 def _tell(count: int, done: str, options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 
 from common import contracts
 from common.messaging.definitions import VHOST, definitions
+from common.settings import read
 
 FANOUT = r"chat\.socketio.*"
 
@@ -68,8 +69,10 @@ def _user(name: str, password: str, tags: list[str]) -> dict[str, Any]:
 
 def _password(env: Mapping[str, str], whose: str) -> str:
     name = f"RABBITMQ_{whose}_PASSWORD"
-    file = env.get(f"{name}_FILE")
-    return Path(file).read_text(encoding="utf-8").strip() if file else env[name]
+    password = read(env, name)
+    if not password:
+        raise KeyError(name)
+    return password
 
 
 def main() -> None:

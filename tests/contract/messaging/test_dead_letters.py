@@ -1,10 +1,13 @@
 """The operator's command: dead messages are listed without being touched, shown, sent back, thrown away."""
 
+from pathlib import Path
+
 import orjson
 import pytest
 
+from common import contracts
 from common.messaging import letters
-from common.messaging.__main__ import main
+from common.messaging.__main__ import _parse, main
 from tests.support.eventually import eventually
 from tests.support.messaging.house import ON_SQLITE, House
 
@@ -48,6 +51,25 @@ def test_a_list_says_when_it_is_cut_short(
 ) -> None:
     assert main(["dead", "list", "--limit", "2"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "3 dead, 2 shown: use --limit or --queue"
+
+
+def test_a_service_user_sees_its_own_queues_and_the_url_may_be_a_file(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in production: a secret's file, and a user who may read `<service>.…` only."""
+    secret = tmp_path / "rabbitmq_url"
+    monkeypatch.delenv("RABBITMQ_URL")
+    monkeypatch.setenv("RABBITMQ_URL_FILE", str(secret))
+    queues = [house.queue, "other.things"]
+    with monkeypatch.context() as patch:
+        patch.setattr(contracts, "queues", lambda: {queue: [] for queue in queues})
+        for user, seen in ((house.name, [house.queue]), ("admin", queues)):
+            secret.write_text(f"amqp://{user}:secret@127.0.0.1:9/\n")
+            assert _parse(["dead", "list"]).queues == seen
+    secret.unlink()
+    with pytest.raises(SystemExit):
+        main(["dead", "list"])
+    assert "RABBITMQ_URL_FILE: cannot read" in capsys.readouterr().err
 
 
 def test_one_is_shown_whole(house: House, dead: list[str], capsys: pytest.CaptureFixture[str]) -> None:
