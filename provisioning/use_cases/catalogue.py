@@ -31,6 +31,7 @@ def seed_offerings(session: Session, offerings: Iterable[OfferingIn]) -> list[st
 def draft_offering(session: Session, wish: OfferingIn, *, offering_id: str, actor: Actor) -> Offering:
     """A new offering that nobody can order yet. Raises OfferingCodeTaken, ValidationFailed for a bundle that does not
     fit together; a lost race raises IntegrityError."""
+    _hold_catalogue(session)
     if session.scalar(select(Offering.id).where(Offering.code == wish.code)) is not None:
         raise OfferingCodeTaken()
     offering = Offering(id=offering_id, **columns_of(session, wish), state=OfferingState.DRAFT)
@@ -96,7 +97,13 @@ def _check_unbundled(session: Session, offering: Offering) -> None:
 
 
 def _held(session: Session, offering_id: str) -> Offering:
-    offering = session.get(Offering, offering_id, with_for_update=True)
+    _hold_catalogue(session)
+    offering = session.get(Offering, offering_id)
     if offering is None:
         raise NotFound()
     return offering
+
+
+def _hold_catalogue(session: Session) -> None:
+    """Changes come one after the other: what a bundle says, and whether a part may go, is about several rows."""
+    session.execute(select(Offering.id).order_by(Offering.id).with_for_update())

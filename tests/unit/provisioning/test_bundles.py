@@ -1,21 +1,28 @@
 """Bundles: one order, its parts on together or not at all."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from flask_migrate import upgrade as migrate_to
 from sqlalchemy import MetaData, Table, inspect, text
 
 from common import clock
 from common.db import db, transaction
+from provisioning.cache import catalogue_cache
 from provisioning.gateway import Answer, Verdict
 from provisioning.handlers import HANDLERS
 from provisioning.jobs import give_up_orders
 from provisioning.models import Element, Offering
 from provisioning.queries import due_commands
+from provisioning.schemas import OfferingIn
+from provisioning.use_cases.audit import Actor
+from provisioning.use_cases.catalogue import change_offering
+from tests.support.eventually import eventually
 from tests.support.provisioning import LEASE, QUARANTINE, RULES, Network, Shopper, carry_out
 from tests.support.services import an_event, bearer, deliver, emitted, make_app
 
@@ -182,15 +189,41 @@ def test_a_bundle_is_cancelled_and_refused_as_a_whole(buyer: Shopper, network: N
     assert stranger.order("traveller", ring_tone="baila-beat").json["code"] == "kyc_required"
 
 
+def part_of_it(buyer: Shopper, code: str, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An offering as staff see it, and what they would write to change it."""
+    listed = buyer.client.get(f"{OFFERINGS}?limit=100", headers=bearer(None, "admin")).json["items"]
+    part = next(item for item in listed if item["code"] == code)
+    kept = ("code", "name", "description", "category", "validity_days", "element", "stackable")
+    return part, {name: part[name] for name in kept} | {"price_minor": 1} | changes
+
+
+def test_changes_of_two_parts_at_once_are_both_in_the_bundle(app: Flask, buyer: Shopper) -> None:
+    pack, wish = part_of_it(buyer, "data-5gb", allowances=[{"kind": "data_mb", "amount": 9999}])
+    roaming, other = part_of_it(buyer, "roaming-standard", allowances=[{"kind": "sms", "amount": 7}])
+    admin = bearer(None, "admin")
+
+    def waits_for_a_lock() -> bool:
+        with db.engine.connect() as connection:
+            return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction() as session:
+            offering = OfferingIn.model_validate(wish, strict=False)
+            change_offering(session, offering, offering_id=pack["id"], actor=Actor("x", "x"))
+            session.flush()
+            path = f"{OFFERINGS}/{roaming['id']}"
+            put = pool.submit(app.test_client().put, path, json=other, headers=admin)
+            if db.engine.dialect.name == "postgresql":
+                eventually(waits_for_a_lock)
+        assert put.result().status_code == 200
+    catalogue_cache().drop()
+    assert buyer.offering("traveller")["allowances"] == [*wish["allowances"], *other["allowances"]]
+
+
 def test_a_change_of_a_part_changes_the_bundle_and_no_order_of_it(buyer: Shopper, network: Network) -> None:
     order = buyer.order("traveller", ring_tone="baila-beat").json
     admin = bearer(None, "admin")
-    listed = buyer.client.get(f"{OFFERINGS}?limit=100", headers=admin).json["items"]
-    pack = next(item for item in listed if item["code"] == "data-5gb")
-    wish = {
-        name: pack[name] for name in ("code", "name", "description", "category", "validity_days", "element")
-    }
-    wish |= {"price_minor": 1, "stackable": True, "allowances": [{"kind": "data_mb", "amount": 9999}]}
+    pack, wish = part_of_it(buyer, "data-5gb", allowances=[{"kind": "data_mb", "amount": 9999}])
     changed = buyer.client.put(f"{OFFERINGS}/{pack['id']}", json=wish, headers=admin)
     assert changed.status_code == 200, changed.text
     assert buyer.offering("traveller")["allowances"] == [{"kind": "data_mb", "amount": 9999}]
