@@ -14,7 +14,7 @@ from dev.ports import LOOPBACK, free_ports, is_free, listener
 from dev.supervisor import Check, Program, Supervisor
 from dev.terminal import Trouble, say
 
-START_WITHIN = 90.0  # seconds; a cold disk and two cores included
+START_WITHIN = 180.0  # seconds; a cold disk and two slow, busy cores included
 STOP_WITHIN = 10.0
 BROKER = ("rabbitmq", "epmd")
 EXCEPTION = re.compile(r"[\w.]*\w(Error|Exception): ")

@@ -17,7 +17,7 @@ from dev.client import Api, Refused, eventually
 from dev.environment import ROOT, SERVICES, Home, Layout, current, flask_command
 from dev.terminal import Trouble, run, say
 
-ACCOUNT_WITHIN = 20.0  # seconds from a customer's registration to the billing account
+ACCOUNT_WITHIN = 60.0  # seconds from a customer's registration to the billing account
 DUE_IN = timedelta(days=14)
 
 
