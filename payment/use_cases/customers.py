@@ -29,6 +29,6 @@ def forget_customer(session: Session, *, user_id: str, as_of: datetime) -> None:
 
 
 def find_recipient(session: Session, phone: str) -> str | None:
-    """The active customer with a number."""
+    """The active customer with a number: with two, while an event of its change is on the way, whom the newer names."""
     found = select(Customer.id).where(Customer.phone == phone, Customer.active)
-    return session.scalar(found.order_by(Customer.id.desc()).limit(1))
+    return session.scalar(found.order_by(Customer.as_of.desc()).limit(1))

@@ -168,6 +168,17 @@ def test_money_is_sent_to_whose_number_it_is_now(client: FlaskClient) -> None:
     assert send(client, me, other, 1_000).json["code"] == "recipient_unknown"
 
 
+def test_money_is_sent_to_the_new_owner_of_a_number_while_the_old_ones_change_is_on_the_way(
+    client: FlaskClient,
+) -> None:
+    me, new_owner, _old_owner = customer(), customer("+94770000000"), customer("+94777654321")
+    top_up(client, me, 50_000)
+    data, at = {"user_id": new_owner, "phone": "+94777654321"}, clock.now() + timedelta(seconds=1)
+    deliver(HANDLERS, an_event("user.updated", new_owner, data, time=at))
+    assert send(client, me, "+94777654321", 1_000).status_code == 201
+    assert balance(client, new_owner) == 1_000
+
+
 def recharging(client: FlaskClient, user_id: str, number: str = "4242424242424242") -> None:
     saved = client.post("/api/payment/methods", json=card(number)["card"], headers=bearer(user_id)).json["id"]
     answer = client.put(
