@@ -44,10 +44,11 @@ async (token) => {{
 }}
 """
 ANSWER = f"""
-async () => {{
+async (verification) => {{
   const call = {CALL};
   const begun = (await call("passkeys/login/options", {{}})).body;
   const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(begun.options);
+  if (verification) publicKey.userVerification = verification;
   const found = await navigator.credentials.get({{publicKey}});
   return {{ceremony_id: begun.ceremony_id, credential: found.toJSON()}};
 }}
@@ -159,6 +160,10 @@ def test_a_passkey_signs_in_alone(browser: Browser, client: FlaskClient) -> None
     other = client.post("/api/auth/passkeys/login/options").json["ceremony_id"]
     mixed = client.post("/api/auth/passkeys/login/verify", json=body | {"ceremony_id": other})
     assert mixed.status_code == 401, "an answer to another challenge"
+
+    unseen = client.post("/api/auth/passkeys/login/verify", json=browser.run(ANSWER, "discouraged"))
+    assert unseen.status_code == 401, "nobody showed finger, face or PIN"
+    assert client.post("/api/auth/passkeys/login/verify", json=browser.run(ANSWER)).status_code == 200
 
     with transaction() as session:
         session.execute(update(Passkey).values(sign_count=10_000))
