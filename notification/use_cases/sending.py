@@ -23,6 +23,8 @@ from notification.models import (
     OPEN_STATES,
     SECRETS,
     AttemptOutcome,
+    Broadcast,
+    BroadcastState,
     Category,
     Channel,
     Delivery,
@@ -102,6 +104,7 @@ def claim(session: Session, *, channel: Channel, lease: timedelta, limit: int) -
     rows = session.execute(_due(channel, limit)).all()
     endpoints = _endpoints(session, channel, [row.Delivery.target for row in rows])
     unneeded = _read_already(session, [row.Delivery for row in rows])
+    called_off = _called_off(session, [row.Delivery for row in rows])
     mine = []
     for delivery, preference in ((row.Delivery, row.Preference) for row in rows):
         if delivery.state is DeliveryState.SENDING:
@@ -111,6 +114,8 @@ def claim(session: Session, *, channel: Channel, lease: timedelta, limit: int) -
             continue
         endpoint = endpoints.get(delivery.target)
         ending = _ending(delivery, preference, endpoint)
+        if delivery.event_id in called_off:
+            ending = "cancelled"
         if ending is not None:
             _end(session, delivery, ending)
         elif (wake_at := _quiet_until(delivery, preference)) is not None:
@@ -150,6 +155,17 @@ def _read_already(session: Session, deliveries: list[Delivery]) -> set[str]:
     )
     known = {(row.event_id, row.user_id) for row in session.execute(read)}
     return {each.id for each in waited if (each.event_id, each.user_id) in known}
+
+
+def _called_off(session: Session, deliveries: list[Delivery]) -> set[str]:
+    """Broadcasts of these that were cancelled while a message of theirs was with its provider."""
+    theirs = {each.event_id for each in deliveries if each.event_type.startswith("broadcast.")}
+    if not theirs:
+        return set()
+    cancelled = select(Broadcast.id).where(
+        Broadcast.id.in_(theirs), Broadcast.state == BroadcastState.CANCELLED
+    )
+    return set(session.scalars(cancelled))
 
 
 def _ending(

@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from common import clock, ids
 from common.db import db, reading
+from notification.gateway import ProviderAway
 from notification.handlers import HANDLERS
 from notification.messages import make_email, make_sms
 from notification.models import Channel, Delivery, Notification
@@ -251,6 +252,26 @@ def test_a_cancelled_one_reaches_nobody_else_and_sends_nothing_more(
     assert sms.taken == []
     shown = show(client, made)
     assert (shown["passed"], shown["deliveries"]) == (1, {"sms": {"permanent_failure": 1}})
+
+
+def test_a_message_that_was_with_its_provider_at_the_cancellation_is_not_tried_again(
+    client: FlaskClient, noon: None
+) -> None:
+    a_customer()
+    made = start(client, channels=["sms"], per_minute=60)
+    go_on(0)
+
+    class Away(FakeProvider):
+        def send(self, message: Any) -> str | None:
+            assert client.post(f"{PATH}/{made}/cancel", headers=admin()).status_code == 200
+            raise ProviderAway("no_connection")
+
+    Sender(Channel.SMS, make_sms, lambda: [Away()]).run()
+    assert show(client, made)["deliveries"] == {"sms": {"temporary_failure": 1}}
+    sms = FakeProvider("sms")
+    with clock.frozen(NOON + timedelta(hours=1)):
+        Sender(Channel.SMS, make_sms, lambda: [sms]).run()
+    assert (sms.taken, show(client, made)["deliveries"]) == ([], {"sms": {"permanent_failure": 1}})
 
 
 def test_one_that_has_reached_everybody_cannot_be_cancelled(client: FlaskClient, noon: None) -> None:
