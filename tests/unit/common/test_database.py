@@ -18,6 +18,7 @@ from common.db.leader import Leadership
 from common.db.tables import Heartbeat, Inbox, Outbox
 from common.db.wake import listen
 from tests.support.eventually import eventually
+from tests.support.messaging.house import ON_POSTGRES, ON_SQLITE
 
 
 def in_threads(app: Flask, count: int, work) -> list[BaseException]:
@@ -211,10 +212,9 @@ def test_one_leads_and_another_takes_over_when_it_goes(app: Flask) -> None:
     second.release()
 
 
+@ON_POSTGRES
 def test_a_machine_that_dies_keeps_neither_its_locks_nor_us_waiting(app: Flask) -> None:
     """Postgres holds a dead client's locks for as long as TCP lets it: by default for two hours."""
-    if db.engine.dialect.name != "postgresql":
-        return
     with reading() as session, own_connection(db.engine) as own:
         for setting in ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"):
             assert 0 < int(session.scalar(text(f"SHOW {setting}")) or 0) <= 10
@@ -231,16 +231,16 @@ def test_a_reading_sees_one_state_of_the_database(app: Flask) -> None:
         assert len(session.scalars(select(Heartbeat)).all()) == 1
 
 
+@ON_SQLITE
 def test_a_disk_that_is_gone_is_a_database_that_is_gone(app: Flask) -> None:
-    if db.engine.dialect.name == "sqlite":
-        Path(f"{db.engine.url.database}.lock").mkdir()
-        with pytest.raises(OperationalError), transaction():
-            pass
+    Path(f"{db.engine.url.database}.lock").mkdir()
+    with pytest.raises(OperationalError), transaction():
+        pass
 
 
+@ON_SQLITE
 def test_a_commit_stands_though_the_worker_cannot_be_woken(app: Flask) -> None:
-    if db.engine.dialect.name == "sqlite":
-        Path(f"{db.engine.url.database}.wake").mkdir()
+    Path(f"{db.engine.url.database}.wake").mkdir()
     with transaction() as session:
         session.add(Outbox(id="1", type="t", body="{}", attempts=0))
     with reading() as session:
