@@ -90,7 +90,7 @@ def test_only_so_many_requests_wait_for_a_hash_so_that_others_find_a_thread() ->
     hashing, gate = small_hashing(web_threads=4), threading.Event()
     with ThreadPoolExecutor(3) as threads:
         waiting = [threads.submit(hashing._run, lambda: gate.wait(60)) for _ in range(2)]
-        eventually(lambda: hashing._room._value == 0, within=5)
+        eventually(lambda: hashing._room._value == 0)
         with pytest.raises(ServiceUnavailable) as refusal:
             hashing.hash("one too many")
         gate.set()

@@ -109,12 +109,12 @@ def test_the_runner_gives_a_slow_element_one_thread_only(
 
     try:
         runner.run()
-        eventually(lambda: network.calls, within=5)
+        eventually(lambda: network.calls)
         others = [shopper.buy("sms-100") for _ in range(3)]
-        eventually(lambda: completed(*others), within=5)
+        eventually(lambda: completed(*others))
         assert shopper.order_now(slow)["state"] == "in_progress"
         release.set()
-        eventually(lambda: completed(slow), within=5)
+        eventually(lambda: completed(slow))
     finally:
         release.set()
         runner.close()

@@ -166,7 +166,7 @@ def test_a_driver_that_raises_is_tried_again(shopper: Shopper, network: Network)
     network.before.append(fail)
     network.carry_out_all()
     assert shopper.order_now(order)["state"] == "in_progress"
-    eventually(lambda: network.carry_out_all() and shopper.order_now(order)["state"] == "completed", within=3)
+    eventually(lambda: network.carry_out_all() and shopper.order_now(order)["state"] == "completed")
 
 
 def test_simulated_outages_are_repeatable_and_each_element_has_its_own() -> None:
@@ -248,7 +248,7 @@ def test_a_service_is_switched_off_once_the_network_has_confirmed(shopper: Shopp
     network.carry_out_all()
     assert emitted("service.deactivated") == []
     assert _patch(shopper, service).status_code == 409
-    eventually(lambda: network.carry_out_all() > 0, within=3)
+    eventually(lambda: network.carry_out_all() > 0)
     assert [s["state"] for s in shopper.services()] == ["terminated"]
     (told,) = emitted("service.deactivated")
     assert (told.data["service_id"], told.data["reason"]) == (service["id"], "deactivated_by_customer")
