@@ -127,19 +127,18 @@ class Killed(BaseException):
 
 @contextmanager
 def killed_at(step: int) -> Iterator[Iterator[int]]:
-    """Dies at the step-th statement, commit or call of a provider; yields what counts the calls."""
+    """Dies before the step-th commit or after the step-th call of a provider, which yields what it is counted by.
+    Dying at a statement before a commit leaves the same behind."""
     steps = count(1)
 
     def next_step(*_: Any) -> None:
         if next(steps) == step:
             raise Killed
 
-    sa_event.listen(db.engine, "before_cursor_execute", next_step)
     sa_event.listen(db.engine, "commit", next_step)
     try:
         yield steps
     finally:
-        sa_event.remove(db.engine, "before_cursor_execute", next_step)
         sa_event.remove(db.engine, "commit", next_step)
 
 
@@ -182,7 +181,7 @@ def test_a_worker_killed_at_any_step_leaves_out_nobody_and_tells_nobody_twice(
             assert len({message.id for message in sms.taken}) == 2, "a repeat has the same id"
             assert len(sms.taken) <= 2 * len(users), "once more at most"
         if not died:
-            assert step > 20, "every step was tried"
+            assert step > 6, "every step was tried"
             break
 
 

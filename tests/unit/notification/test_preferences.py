@@ -19,7 +19,7 @@ from notification.gateway.email import EmailSink
 from notification.gateway.sms import twilio_signature
 from notification.gateway.webhooks import sign
 from notification.messages import make_email, make_sms
-from notification.models import Channel, Delivery, EarlyReceipt, Preference
+from notification.models import Channel, Delivery, EarlyReceipt
 from notification.sending import Sender
 from notification.worker import take_early_receipts
 from tests.support.notifications import FakeProvider, a_customer, tell
@@ -261,15 +261,6 @@ def test_stop_is_heard_however_the_gateway_writes_the_number(gateways: FlaskClie
         False,
         True,
     )
-
-
-def test_quiet_hours_end_once_in_the_hour_that_the_clocks_strike_twice() -> None:
-    """New York goes back from two to one at 06:00 UTC on 1 November 2026."""
-    quiet = Preference(switched_off=[], quiet_from="22:00", quiet_until="01:45", timezone="America/New_York")
-    first, second = datetime(2026, 11, 1, 5, 30, tzinfo=UTC), datetime(2026, 11, 1, 6, 30, tzinfo=UTC)
-    assert quiet.quiet_ends_at(first) == first + timedelta(minutes=15)
-    assert quiet.quiet_ends_at(second) == second + timedelta(minutes=15), "not an hour ago"
-    assert quiet.quiet_ends_at(second + timedelta(minutes=15)) is None
 
 
 def test_twilios_callbacks_are_believed_only_with_its_signature(gateways: FlaskClient) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from common import clock, contracts, ids
@@ -40,7 +39,7 @@ from notification.models import (
 from notification.sending import Sender
 from notification.use_cases import sending as use_cases
 from tests.support.notifications import NAMES, FakeProvider, a_customer, tell
-from tests.support.services import bearer, emitted
+from tests.support.services import emitted
 
 SENDER = "Sri-Care <no-reply@sri-care.example>"
 MORNING = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
@@ -398,22 +397,3 @@ def test_a_message_that_is_not_begun_in_time_is_given_back(
     provider = FakeProvider()
     send_email(provider)
     assert (states(), attempts(), provider.calls) == (["created"], [], 0)
-
-
-def test_many_who_sleep_hold_up_nobody_who_is_awake(
-    morning: None, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sending, "BATCH", 2)
-    quiet = {"quiet_hours": {"start": "09:00", "end": "11:00"}}  # it is half past nine in Colombo
-    for _ in range(5):
-        user_id = a_customer()
-        answer = client.put("/api/notifications/preferences", json=quiet, headers=bearer(user_id))
-        assert answer.status_code == 200
-        tell("service.activated", user_id)
-    tell("service.activated", a_customer())
-    sms = FakeProvider("sms")
-    assert send_sms(sms) is False
-    assert (len(sms.taken), states(Channel.SMS)) == (1, ["created"] * 5 + ["sent"])
-    clock.move(timedelta(minutes=91))
-    send_sms(sms)
-    assert states(Channel.SMS) == ["sent"] * 6
