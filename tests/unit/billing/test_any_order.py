@@ -50,7 +50,7 @@ from tests.support.billing import (
 )
 from tests.support.services import bearer, emitted, make_app
 
-EXAMPLES = int(os.environ.get("BILLING_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("BILLING_EXAMPLES", "3"))
 STEPS = int(os.environ.get("BILLING_STEPS", "15"))
 START = datetime(2026, 11, 10, 6, tzinfo=UTC)
 TAXES = [

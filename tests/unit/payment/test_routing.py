@@ -101,15 +101,6 @@ def test_the_configured_share_of_calls_does_not_reach_the_simulated_gateway(
         db.engine.dispose()
 
 
-def test_no_call_reaches_a_simulated_gateway_of_failure_rate_one(database_url: str, tmp_path: Path) -> None:
-    app = make_app("payment", database_url, tmp_path, simulated_failure_rate=1.0)
-    with app.app_context():
-        assert pay(app.test_client(), ME, new_order(ME)).json["state"] == "processing"
-        with reading() as session:
-            assert session.scalars(select(SimulatedCharge.key)).all() == []
-        db.engine.dispose()
-
-
 def test_with_every_gateway_down_nothing_is_begun_and_the_customer_may_try_again(
     client: FlaskClient, two: tuple[SimulatedGateway, SimulatedGateway]
 ) -> None:
