@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from common.web.frame import SECURITY_HEADERS
 from dev.environment import ROOT, SERVICES
 from dev.gateway import KONG_FILE, find_route, load_routes
 from tests.support.services import test_jwks
@@ -145,6 +146,12 @@ def test_the_environment_decides_limits_origins_and_secrets(tmp_path: Path) -> N
     assert charges["rate-limiting"]["redis"]["password"] == "0123"
     admin = {plugin["name"]: plugin["config"] for plugin in routes["auth-admin"]["plugins"]}
     assert admin["ip-restriction"]["allow"] == ["10.1.0.0/16", "fd00::/8"]
+
+
+def test_the_gateways_own_answers_have_the_services_security_headers(rendered: dict[str, Any]) -> None:
+    (transformer,) = (plugin for plugin in rendered["plugins"] if plugin["name"] == "response-transformer")
+    added = transformer["config"]["add"]["headers"]
+    assert dict(header.split(":", 1) for header in added) == dict(SECURITY_HEADERS)
 
 
 def test_every_signing_key_is_a_credential_under_its_kid(rendered: dict[str, Any]) -> None:
