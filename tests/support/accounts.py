@@ -97,7 +97,7 @@ def work_done() -> Iterator[Counter[str]]:
     done: Counter[str] = Counter()
 
     def statement(_connection: Any, _cursor: Any, text: str, *_: Any) -> None:
-        verb, table = text.split()[0], re.search(r"\b(?:FROM|INTO|UPDATE) (\w+)", text)
+        verb, table = text.split()[0], re.search(r'\b(?:FROM|INTO|UPDATE) "?(\w+)', text)
         done[f"{verb} {table[1] if table else ''}"] += 1
 
     def hashed(self: PasswordHasher, password: str, **kwargs: Any) -> str:
