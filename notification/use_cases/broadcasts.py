@@ -31,7 +31,7 @@ from notification.queries import asked_of
 from notification.use_cases.telling import sending_job
 
 JOB = "broadcasts"
-BATCH = 100
+BATCH = 50
 """So many customers a transaction: short enough for events to come between."""
 BACKLOG = 200
 """Messages of broadcasts that wait in a channel: an event's message waits behind no more of them."""
