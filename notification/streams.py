@@ -105,12 +105,15 @@ class Streams:
         self, connection: socket.socket, environ: Mapping[str, Any], identity: Identity, last: str | None
     ) -> Iterator[bytes]:
         handed_over = False
+        since = last or first_id_at(
+            clock.now()
+        )  # before the reader has our answer: from then on it misses nothing
         try:
             yield _HELLO
             reader = Reader(
                 _taken(connection),
                 identity,
-                since=last or first_id_at(clock.now()),
+                since=since,
                 catch_up=last is not None,
                 chunked=environ.get("SERVER_PROTOCOL") == "HTTP/1.1",
             )

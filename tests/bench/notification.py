@@ -223,8 +223,7 @@ def _streams(folder: Path) -> list[Figure]:
         upgrade()
         users = [a_customer() for _ in range(READERS // 5)]
         with event_streams(app, folder, workers=2) as (url, pid):
-            for stream in _readers(url, users[:20]):  # whatever the first readers cost once
-                stream.close()
+            _leave(_readers(url, users[:20]), pid)  # whatever the first readers cost once
             before = _memory(pid)
             first = _readers(url, users)
             grown = _memory(pid) - before
@@ -234,13 +233,10 @@ def _streams(folder: Path) -> list[Figure]:
             reached = sum(_next_event(stream) for stream in first)
             taken = time.perf_counter() - began
             told = _memory(pid) - before
-            for stream in first:
-                stream.close()
-            eventually(lambda: _connections(pid) < 10, within=30, every=0.2)
+            _leave(first, pid)
             second = _readers(url, users)
             again = _memory(pid) - before
-            for stream in second:
-                stream.close()
+            _leave(second, pid)
         db.engine.dispose()
     return [
         Figure("event stream readers of 500 that were told", reached, "", (">=", READERS)),
@@ -256,6 +252,13 @@ def _streams(folder: Path) -> list[Figure]:
 def _readers(url: str, users: list[str]) -> list[socket.socket]:
     followed = [_follow(url, user_id) for user_id in users for _ in range(5)]
     return [stream for stream in followed if stream is not None]
+
+
+def _leave(readers: list[socket.socket], pid: int) -> None:
+    """Until the server has noticed."""
+    for stream in readers:
+        stream.close()
+    eventually(lambda: _connections(pid) == 0, within=30, every=0.1)
 
 
 def _connections(pid: int) -> int:

@@ -51,7 +51,26 @@ def test_a_reader_gets_its_own_news_once_whether_few_or_many_read(
     tell("invoice.paid", a_customer())
     for _ in range(3):
         made._turn()
-    assert got(browser).count(b"event: notification") == 1
+    assert got(browser).count(b'"event_type":"invoice.paid"') == 1
+
+
+def test_news_of_the_moment_in_which_the_stream_opens_is_not_missed(
+    served: tuple[Streams, str, socket.socket],
+) -> None:
+    made, *_ = served
+    user_id, now = a_customer(), clock.now()
+    ours, browser = socket.socketpair()
+    browser.setblocking(False)
+    identity = Identity(user_id, ids.new_id(), frozenset({"customer"}), 0, int(now.timestamp()) + 900)
+    body = made.open({"gunicorn.socket": ours, "SERVER_PROTOCOL": "HTTP/1.1"}, identity, None)
+    next(body)  # the browser has the answer's head
+    tell("invoice.paid", user_id)
+    with clock.frozen(clock.now() + timedelta(seconds=1)):
+        list(body)
+        made._turn()
+    assert b"invoice.paid" in got(browser)
+    ours.close()
+    browser.close()
 
 
 def test_looks_that_fail_for_a_minute_end_no_stream_and_lose_no_news(
@@ -74,4 +93,4 @@ def test_looks_that_fail_for_a_minute_end_no_stream_and_lose_no_news(
             made._run()
     with clock.frozen(clock.now() + timedelta(minutes=1)):
         made._turn()
-    assert b"event: notification" in got(browser)
+    assert b"invoice.paid" in got(browser)
