@@ -61,17 +61,17 @@ def advance_run(session: Session, *, run_id: str, rules: DunningRules) -> Dunnin
 
 def advance_due_run(session: Session, rules: DunningRules) -> bool:
     """Work on a run that is not completed, or on the day's own, begun when there is none; whether there is more."""
-    run = session.scalar(
-        select(DunningRun).where(DunningRun.state == RunState.RUNNING).order_by(DunningRun.id).limit(1)
-    )
-    if run is None:
+    going = select(DunningRun.id).where(DunningRun.state == RunState.RUNNING)
+    run_id = session.scalar(going.order_by(DunningRun.id).limit(1))
+    if run_id is None:
         today = clock.today()
         if session.scalar(select(DunningRun.id).where(DunningRun.automatic_for == today)) is not None:
             return False
         run = DunningRun(as_of=today, automatic_for=today, **_NOTHING_DONE)
         session.add(run)
         session.flush()
-    return advance_run(session, run_id=run.id, rules=rules).state is RunState.RUNNING
+        run_id = run.id
+    return advance_run(session, run_id=run_id, rules=rules).state is RunState.RUNNING
 
 
 _NOTHING_DONE = {

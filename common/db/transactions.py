@@ -49,7 +49,8 @@ def transaction() -> Iterator[Session]:
     """A writing transaction: commits when the block ends, rolls back when it raises.
 
     On SQLite the lock is taken here, so validate and build before entering. On Postgres rows are locked by
-    `with_for_update()`. Never call anything outside the database inside the block. Objects stay readable after it.
+    `with_for_update()`, before any other reading of them: what a session has loaded it does not load anew. Never call
+    anything outside the database inside the block. Objects stay readable after it.
     """
     engine = db.engine
     beside = companion.get()

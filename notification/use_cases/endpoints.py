@@ -98,8 +98,7 @@ def redeliver(session: Session, *, user_id: str, webhook_id: str, delivery_id: s
     """A call that failed or one that was taken: its `webhook-id` tells who has it already. Raises NotFound,
     DeliveryNotRetryable."""
     webhook = get_webhook(session, user_id=user_id, webhook_id=webhook_id)
-    delivery = session.get(Delivery, delivery_id)
-    if delivery is None or delivery.target != webhook.id:
+    if session.scalar(select(Delivery.target).where(Delivery.id == delivery_id)) != webhook.id:
         raise NotFound()
     return retry_delivery(session, delivery_id, also_sent=True)
 
