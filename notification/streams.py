@@ -242,8 +242,8 @@ class Streams:
         if reader.chunked and not reader.unsent:
             with contextlib.suppress(OSError):
                 reader.connection.send(b"0\r\n\r\n")
-        reader.connection.close()
         self._leave(reader.identity.user_id)
+        reader.connection.close()
 
 
 def _taken(connection: socket.socket) -> socket.socket:

@@ -282,10 +282,10 @@ def _leave(readers: list[socket.socket], pid: int) -> None:
 
 
 def _connections(pid: int) -> int:
-    """Those of clients that the server's processes hold."""
+    """Those of clients that the server's processes hold, also of clients that have gone."""
     process = psutil.Process(pid)
     found = [each.net_connections("tcp") for each in [process, *process.children(recursive=True)]]
-    return sum(connection.status == "ESTABLISHED" for each in found for connection in each)
+    return sum(connection.status in ("ESTABLISHED", "CLOSE_WAIT") for each in found for connection in each)
 
 
 def _memory(pid: int) -> int:
