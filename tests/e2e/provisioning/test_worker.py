@@ -20,6 +20,7 @@ from common.db import reading
 from common.messaging import Event, new_event
 from provisioning.models import Command, CommandAttempt, OrderChange, Service, SimulatedAnswer
 from tests.support.eventually import crowding, eventually
+from tests.support.messaging.house import ON_SQLITE
 from tests.support.provisioning import Shopper
 from tests.support.services import emitted, service_fixtures
 
@@ -134,6 +135,7 @@ def test_a_worker_killed_in_the_middle_of_a_call_activates_once(
     assert count(CommandAttempt) == 2
 
 
+@ON_SQLITE
 def test_a_worker_that_is_told_to_stop_finishes_the_call_at_hand(
     shopper: Shopper, database_url: str, node: Node, tmp_path: Path
 ) -> None:
