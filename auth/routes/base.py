@@ -119,6 +119,13 @@ def send_code(session: Session, user: User | None, purpose: Purpose, target: str
     )
 
 
+def guess_code(session: Session, user_id: str, purpose: Purpose, target: str, code: str) -> bool:
+    """Whether it is the code that the user was sent there; a try is counted, and the right one is spent."""
+    vault = parts().vault
+    right = codes.guess_code(session, vault, purpose=purpose, target=target, code=code, user_id=user_id)
+    return right is not None
+
+
 def wrong_code() -> InvalidCode:
     return InvalidCode(errors=[{"field": "code", "message": "wrong, used or too old"}])
 

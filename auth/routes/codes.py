@@ -13,7 +13,17 @@ from auth.errors import (
 )
 from auth.models import Channel, Purpose
 from auth.parts import parts
-from auth.routes.base import client, codes_to, fresh, own, per_minute, routes, send_code, wrong_code
+from auth.routes.base import (
+    client,
+    codes_to,
+    fresh,
+    guess_code,
+    own,
+    per_minute,
+    routes,
+    send_code,
+    wrong_code,
+)
 from auth.schemas.accounts import CodeIn, PhoneCodeIn, PhoneIn, SentOut, UserOut
 from auth.use_cases import codes, contacts
 from common.db import reading, rerun_lost_race, transaction
@@ -53,13 +63,11 @@ def post_verify(what: str, body: CodeIn) -> Response:
     user_id, (channel, purpose) = own().user_id, PURPOSES[what]
     with transaction() as session:
         target = codes.target_to_verify(queries.get_user(session, user_id), channel)
-        right = codes.guess_code(
-            session, parts().vault, purpose=purpose, target=target, code=body.code, user_id=user_id
-        )
-        if right is not None:
+        right = guess_code(session, user_id, purpose, target, body.code)
+        if right:
             user = codes.mark_verified(session, user_id=user_id, channel=channel, target=target)
             answer = reply(UserOut.of(user))
-    if right is None:
+    if not right:
         raise wrong_code()
     return answer
 
@@ -97,15 +105,7 @@ def post_phone_verify(body: PhoneCodeIn) -> Response:
     @rerun_lost_race
     def change() -> Response | None:
         with transaction() as session:
-            right = codes.guess_code(
-                session,
-                parts().vault,
-                purpose=Purpose.PHONE_CHANGE,
-                target=body.phone,
-                code=body.code,
-                user_id=user_id,
-            )
-            if right is None:
+            if not guess_code(session, user_id, Purpose.PHONE_CHANGE, body.phone, body.code):
                 return None
             return reply(UserOut.of(contacts.change_phone(session, user_id=user_id, phone=body.phone)))
 

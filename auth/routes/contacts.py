@@ -6,10 +6,10 @@ from auth import queries
 from auth.errors import InvalidCode, LineTaken, NothingToVerify, NotWhileActing, TooMany, TooManyAttempts
 from auth.models import Purpose
 from auth.parts import parts
-from auth.routes.base import client, codes_to, own, per_minute, routes, send_code, wrong_code
+from auth.routes.base import client, codes_to, guess_code, own, per_minute, routes, send_code, wrong_code
 from auth.schemas.accounts import CodeIn, SentOut
 from auth.schemas.contacts import AddressChangeIn, AddressIn, AddressOut, LineIn, LineOut
-from auth.use_cases import codes, contacts
+from auth.use_cases import contacts
 from common.db import PageQuery, reading, rerun_lost_race, transaction
 from common.errors import NotFound
 from common.identity import identity
@@ -112,15 +112,7 @@ def post_line_verify(line_id: str, body: CodeIn) -> Response:
     def verify() -> Response | None:
         with transaction() as session:
             line = contacts.line_to_verify(session, user_id=user_id, line_id=line_id)
-            right = codes.guess_code(
-                session,
-                parts().vault,
-                purpose=Purpose.LINE_VERIFICATION,
-                target=line.msisdn,
-                code=body.code,
-                user_id=user_id,
-            )
-            if right is None:
+            if not guess_code(session, user_id, Purpose.LINE_VERIFICATION, line.msisdn, body.code):
                 return None
             contacts.mark_line_verified(session, user=queries.get_user(session, user_id), line=line)
             return reply(LineOut.of(line))

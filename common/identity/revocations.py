@@ -62,9 +62,9 @@ class Watch:
 
     def refuses(self, identity: Identity) -> bool:
         """Whether the token's session or user has been revoked since it was issued."""
+        nothing_known = self._looked_at == float("-inf")  # then all wait for the first look
         if self._monotonic() - self._looked_at >= WATCH_EVERY_S and self._lock.acquire(
-            blocking=self._looked_at
-            == float("-inf")  # before the first look nothing is known: all wait for it
+            blocking=nothing_known
         ):
             try:
                 if self._monotonic() - self._looked_at >= WATCH_EVERY_S:

@@ -35,7 +35,6 @@ def test_events_of_an_outage_arrive_once_after_it(house: House, fragile: Private
         fragile.kill()
         eventually(lambda: not worker.broker_connected)
         house.emit(2, 3)
-        time.sleep(1)
         assert house.unpublished() == 2
         fragile.start()
         eventually(lambda: house.effects() == [1, 2, 3], within=60)
