@@ -13,7 +13,7 @@ milliseconds (10.4, 9.7, 9.5); then the asking finds it, with two or three GETs 
 import time
 
 from tests.bench.figures import Figure, percentile
-from tests.support.customer import Caller, Customer
+from tests.support.customer import CARD, Caller, Customer
 from tests.support.platform import Platform
 
 PAYMENTS = 200
@@ -43,13 +43,7 @@ def _once(customer: Customer, inbox: Caller, pay: Caller) -> float:
         "amount": order["total"],
         "method": {
             "type": "card",
-            "card": {
-                "number": "4242424242424242",
-                "exp_month": 12,
-                "exp_year": 2031,
-                "cvc": "123",
-                "name": "B",
-            },
+            "card": CARD,
         },
     }
     answer = pay.post("/api/payment/process", body)

@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.customer import PASSWORD, Admin, Customer
+from tests.support.customer import CARD, PASSWORD, Admin, Customer
 from tests.support.eventually import eventually
 from tests.support.platform import Platform
 
 pytestmark = [pytest.mark.platform, pytest.mark.browser]
 PHONE = {"width": 390, "height": 844}
 PROCESSES = ("chat-web", "chat-web-2")
-CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2031, "cvc": "123", "name": "N"}
 SCRIPT = "<script>document.title='gone'</script><img src=x onerror=\"document.title='gone'\">"
 
 

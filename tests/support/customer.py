@@ -2,20 +2,16 @@
 
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Self
 
 import httpx
 
-from common import ids
+from common import clock, ids
+from tests.support.cards import card_fields
 from tests.support.eventually import eventually
 
-CARD = {
-    "number": "4242424242424242",
-    "exp_month": 12,
-    "exp_year": 2031,
-    "cvc": "123",
-    "name": "Test Customer",
-}
+CARD = card_fields()
 PASSWORD = "correct horse battery"
 _numbers = iter(random.sample(range(2_000_000, 10_000_000), 10_000))
 """Of telephones: none twice, and on a platform that has been tested before hardly one that is taken."""
@@ -109,13 +105,14 @@ class Admin(Caller):
         assert answer.status_code == 200, answer.text
         super().__init__(url, answer.json()["access_token"])
 
-    def issue_invoice(self, user_id: str, amount_minor: int, due_on: str = "2030-01-31") -> dict[str, Any]:
+    def issue_invoice(self, user_id: str, amount_minor: int) -> dict[str, Any]:
+        """To be paid within three weeks."""
         line = {
             "description": "Monthly rental",
             "quantity": 1,
             "unit_price": {"amount_minor": amount_minor, "currency": "LKR"},
         }
-        body = {"user_id": user_id, "lines": [line], "due_on": due_on}
+        body = {"user_id": user_id, "lines": [line], "due_on": str(clock.today() + timedelta(days=21))}
         answers: list[httpx.Response] = []
 
         def issued() -> bool:

@@ -13,6 +13,7 @@ from payment.gateway import Verdict
 from payment.gateway.simulated import SimulatedCharge
 from payment.handlers import HANDLERS
 from payment.models import CAPTURED_STATES, Account, Payment, ReferenceType, Wallet, WalletEntry
+from tests.support.cards import card_fields
 from tests.support.services import an_event, bearer, deliver
 
 GOOD = "4242424242424242"
@@ -28,8 +29,7 @@ def lkr(amount_minor: int) -> dict[str, Any]:
 
 
 def card(number: str = GOOD, **changes: Any) -> dict[str, Any]:
-    fields = {"number": number, "exp_month": 12, "exp_year": 2031, "cvc": CVC, "name": "N Perera"}
-    return {"type": "card", "card": fields | changes}
+    return {"type": "card", "card": card_fields(number, cvc=CVC) | changes}
 
 
 WALLET = {"type": "wallet"}

@@ -26,6 +26,7 @@ from payment.gateway import (
 )
 from payment.gateway.simulated import SimulatedGateway, SimulatedToken
 from payment.gateway.stripe import StripeGateway
+from tests.support.cards import EXPIRY_YEAR
 from tests.support.payments import ASKS_OTP, CVC, DECLINED, GOOD, LOSES_ANSWER, NO_FUNDS
 from tests.support.services import make_app
 from tests.support.stripe_server import WEBHOOK_SECRET, FakeStripe, signed, stripe_server
@@ -89,7 +90,7 @@ def pass_3ds(fake: FakeStripe, stripe: StripeGateway, key: str) -> Outcome:
 
 
 def a_card(number: str = GOOD) -> Card:
-    return Card(SecretStr(number), 12, 2031, SecretStr(CVC), "N Perera")
+    return Card(SecretStr(number), 12, EXPIRY_YEAR, SecretStr(CVC), "N Perera")
 
 
 def charge(house: House, number: str = GOOD, key: str | None = None) -> tuple[str, Outcome]:

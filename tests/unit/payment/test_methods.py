@@ -9,6 +9,7 @@ from common.db import reading, transaction
 from payment.gateway.simulated import SimulatedToken
 from payment.jobs import forget_methods
 from payment.models import SavedMethod
+from tests.support.cards import EXPIRY_YEAR
 from tests.support.payments import ASKS_OTP, DECLINED, card, gateway_of, new_order, pay
 from tests.support.services import bearer
 
@@ -36,7 +37,7 @@ def by(method_id: str) -> dict:
 
 def test_a_saved_card_pays_until_it_is_removed_and_the_gateway_forgets_it(client: FlaskClient) -> None:
     method = save(client)
-    assert (method["brand"], method["last4"], method["exp_year"]) == ("visa", "4242", 2031)
+    assert (method["brand"], method["last4"], method["exp_year"]) == ("visa", "4242", EXPIRY_YEAR)
     assert [item["id"] for item in saved(client)] == [method["id"]]
     paid = pay(client, ME, new_order(ME), method=by(method["id"]))
     assert (paid.status_code, paid.json["state"]) == (201, "completed")
