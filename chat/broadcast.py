@@ -58,10 +58,11 @@ def agent_presence(status: AgentOut) -> None:
     _emit("presence", [CARE_ROOM], status)
 
 
-def presence(conversation_id: str, who: Identity, *, online: bool, skip_sid: str) -> None:
-    """Somebody came to a conversation or left it: to everybody else in it."""
-    data = {"conversation_id": conversation_id, "user_id": who.user_id, "online": online}
-    _emit("presence", conversation_id, data, skip_sid=skip_sid)
+def presence(conversation_id: str, user_id: str, *, online: bool, skip_sids: list[str]) -> None:
+    """Somebody is in a conversation now or has left it: to the others in it who are connected to this process (each
+    process tells its own)."""
+    data = {"conversation_id": conversation_id, "user_id": user_id, "online": online}
+    _emit("presence", conversation_id, data, skip_sid=skip_sids, ignore_queue=True)
 
 
 def note_new(note: NoteOut) -> None:

@@ -71,6 +71,7 @@ def _start(sockets: Sockets) -> None:
     sockets.server.manager_initialized = True
     sockets.server.manager.initialize()
     sockets.socketio.start_background_task(sockets.watch)
+    sockets.socketio.start_background_task(sockets.presence.watch)
 
 
 def _drain(sockets: Sockets, manager: Fanout) -> None:

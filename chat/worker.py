@@ -17,7 +17,7 @@ from chat.queries import care as care_queries
 from chat.schemas.care import AgentOut
 from chat.schemas.conversations import ConversationOut, MessageOut, PlaceOut
 from chat.texts import say
-from chat.use_cases import bot, care, conversations
+from chat.use_cases import bot, care, conversations, presence
 from common.db import reading, transaction
 from common.messaging.worker import Job, run_worker
 
@@ -85,6 +85,11 @@ def watch_agents() -> None:
         broadcast.agent_presence(status)
 
 
+def forget_dead_processes() -> None:
+    with transaction() as session:
+        presence.forget_dead_processes(session)
+
+
 def tell_of_missed_messages() -> bool:
     with transaction() as session:
         return conversations.tell_of_missed_messages(session)
@@ -120,6 +125,7 @@ def main() -> None:
         Job("dispatch", every_s=3.0, run=deal_out_queue),
         Job("agents", every_s=5.0, run=watch_agents),
         Job("idle", every_s=10.0, run=look_after_idle),
+        Job("dead-processes", every_s=60.0, run=forget_dead_processes),
         Job("missed-messages", every_s=5.0, run=tell_of_missed_messages),
     ]
     run_worker(create_app(tells_only=True), consumers={"chat.inbox": HANDLERS}, jobs=jobs)

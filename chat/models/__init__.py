@@ -21,6 +21,7 @@ from chat.models.conversations import (
     State,
     User,
 )
+from chat.models.presence import Attendance, Process
 from chat.models.tickets import (
     Category,
     Priority,
@@ -44,6 +45,7 @@ __all__ = [
     "SYSTEM_ID",
     "TEAM_LENGTH",
     "Agent",
+    "Attendance",
     "Bar",
     "Base",
     "CannedResponse",
@@ -54,6 +56,7 @@ __all__ = [
     "Note",
     "Order",
     "Priority",
+    "Process",
     "ReadMark",
     "SenderRole",
     "Service",

@@ -24,6 +24,7 @@ from chat.schemas.conversations import (
     TypingIn,
 )
 from chat.sockets.connections import Connection
+from chat.sockets.presence import Presence
 from chat.sockets.together import Together
 from chat.use_cases import care
 from chat.use_cases import conversations as use_cases
@@ -43,9 +44,8 @@ def join(connection: Connection, wish: JoinIn) -> dict[str, Any]:
     with reading() as session:
         queries.get_conversation(session, connection.identity, wish.conversation_id)
     join_room(room_of(wish.conversation_id), connection.sid, NAMESPACE)
-    if wish.conversation_id not in connection.joined:
-        connection.joined.add(wish.conversation_id)
-        broadcast.presence(wish.conversation_id, connection.identity, online=True, skip_sid=connection.sid)
+    connection.joined.add(wish.conversation_id)
+    presence: Presence = current_app.extensions["chat_presence"]
     with reading() as session:
         conversation = queries.get_conversation(session, connection.identity, wish.conversation_id)
         found, more = queries.messages_after(session, conversation.id, wish.after_seq, MISSED_IN_ACK)
@@ -59,6 +59,7 @@ def join(connection: Connection, wish: JoinIn) -> dict[str, Any]:
                 ReadMarkOut.of(mark).model_dump(mode="json")
                 for mark in queries.read_marks(session, conversation.id)
             ],
+            "online": presence.arrive(session, conversation.id, connection),
         }
 
 

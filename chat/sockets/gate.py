@@ -28,6 +28,7 @@ from chat.schemas.conversations import ConversationOut
 from chat.sockets.client_events import HANDLERS
 from chat.sockets.connections import Connection
 from chat.sockets.doorstep import PATH, with_doorstep
+from chat.sockets.presence import Presence
 from chat.sockets.together import Together
 from chat.use_cases import care
 from common import context, ids, tracing
@@ -91,6 +92,8 @@ class Sockets:
         self.server: Any = self.socketio.server  # type: ignore[attr-defined]
         app.extensions["chat_sockets"] = self
         app.extensions["chat_together"] = Together(settings)
+        self.presence = Presence(app, self._connections, self.server)
+        app.extensions["chat_presence"] = self.presence
         app.wsgi_app = with_doorstep(app, app.wsgi_app, secure=settings.public_url.startswith("https://"))  # type: ignore[method-assign]
         # Not Flask-SocketIO's `on_event`: it makes a request context for every event, an eighth of what one costs.
         self.server.on("connect", self._connect, NAMESPACE)
@@ -190,14 +193,7 @@ class Sockets:
             join_room(CARE_ROOM, sid, NAMESPACE)
 
     def _disconnect(self, sid: str, *_reason: object) -> None:
-        gone = self._connections.pop(sid, None)
-        if gone is None:
-            return
-        others = [c for c in list(self._connections.values()) if c.identity.user_id == gone.identity.user_id]
-        with self._app.app_context():
-            for conversation_id in gone.joined:
-                if not any(conversation_id in other.joined for other in others):
-                    broadcast.presence(conversation_id, gone.identity, online=False, skip_sid=gone.sid)
+        self._connections.pop(sid, None)
 
     def _receive(self, event: object, sid: str, *args: object) -> dict[str, Any]:
         """Every event of a client; the answer is its acknowledgement."""

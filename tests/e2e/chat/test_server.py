@@ -244,9 +244,10 @@ def test_two_processes_are_one_and_go_on_alone_without_the_broker(
     left, right = serve(own_rabbit.url), serve(own_rabbit.url)
     opened = left.open_conversation(CUSTOMER)
     customer, agent = device(left, CUSTOMER), device(right, AGENT, "agent")
-    near = device(left, AGENT, "agent")
+    near = device(left, ids.new_id(), "agent")
     for one in (customer, agent, near):
         one.join(opened)
+    eventually(lambda: (AGENT, True) in presence(customer), within=15)
     eventually(lambda: "fan-out subscribed" in left.log and "fan-out subscribed" in right.log, within=10)
     customer.say(opened, "one")
     eventually(lambda: [m["body"] for m in agent.messages()] == ["one"])
@@ -261,9 +262,14 @@ def test_two_processes_are_one_and_go_on_alone_without_the_broker(
 
     own_rabbit.start()
     eventually(lambda: knows_of(agent, 21), within=15)
+    assert CUSTOMER in agent.join(opened)["online"]
     assert [m["seq"] for m in agent.join(opened, after_seq=1)["messages"]] == list(range(2, 22))
     agent.say(opened, "together again")
     eventually(lambda: knows_of(customer, 22), within=15)
+
+
+def presence(device: Device) -> list[tuple[str, bool]]:
+    return [(data["user_id"], data["online"]) for event, data in device.heard if event == "presence"]
 
 
 def knows_of(device: Device, seq: int) -> bool:

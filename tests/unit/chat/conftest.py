@@ -46,8 +46,10 @@ class Phone:
 def phone(app: Flask) -> Iterator[Callable[..., Phone]]:
     phones: list[Phone] = []
 
-    def connect(user_id: str | None = None, *roles: str, access_token: object = None) -> Phone:
-        phones.append(Phone(app, access_token or token(user_id, *roles)))
+    def connect(
+        user_id: str | None = None, *roles: str, access_token: object = None, at: Flask = app
+    ) -> Phone:
+        phones.append(Phone(at, access_token or token(user_id, *roles)))
         return phones[-1]
 
     yield connect
