@@ -6,6 +6,9 @@ crash in between leaves either nothing or a claim whose lease runs out. Of two r
 to commit meets the first one's row, is rolled back, and gives that answer. A view with several transactions (intend,
 call, settle) finds its own earlier work by `work_id()`.
 
+A key is looked up before its view runs, which spares a repeated request the work. An `optimistic` view runs at once,
+and its key is looked up when the claim meets another, or when the view is refused or fails: see `look_up`.
+
 Keys are stored as hashes and answers encrypted under the key and the body: neither tokens nor card numbers rest here.
 """
 
@@ -66,11 +69,20 @@ class _LostClaim(Exception):
 
 
 class Claim:
-    """This request's hold on its key."""
+    """This request's hold on its key. An `unseen` one does not know yet whether the key was used before."""
 
-    def __init__(self, scope: str, fingerprint: str, secret: bytes, taken_over: Row[Any] | None) -> None:
+    def __init__(
+        self,
+        scope: str,
+        fingerprint: str,
+        secret: bytes,
+        taken_over: Row[Any] | None = None,
+        *,
+        unseen: bool = False,
+    ) -> None:
         self.scope = scope
         self.fingerprint = fingerprint
+        self.unseen = unseen
         self.work_id = taken_over.work_id if taken_over else ids.new_id()
         self.resumes = self.held = taken_over is not None
         self.answered = False
@@ -156,6 +168,17 @@ def resumes() -> bool:
     return claim is not None and claim.resumes
 
 
+def look_up() -> None:
+    """Let a repeated request go no further than here. Called by an optimistic view before all that is not undone with
+    its first transaction: a call to the outside, a transaction apart, a wait."""
+    claim = _current.get()
+    if claim is None or not claim.unseen or claim.held:
+        return
+    if _find(claim.scope) is not None:
+        raise _LostClaim
+    claim.unseen = False
+
+
 def keep(response: Response) -> None:
     """Keep the answer of the current idempotent request with its work (called by `reply`)."""
     claim = _current.get()
@@ -163,7 +186,14 @@ def keep(response: Response) -> None:
         claim.keep(response)
 
 
-def run(view: Callable[[], Response], caller: str, *, required: bool, streamed: bool = False) -> Response:
+def run(
+    view: Callable[[], Response],
+    caller: str,
+    *,
+    required: bool,
+    streamed: bool = False,
+    optimistic: bool = False,
+) -> Response:
     """Run a view under the request's Idempotency-Key, or give the answer that this key got before.
 
     A `streamed` body, which the view reads from `request.stream`, is never held in memory.
@@ -176,11 +206,16 @@ def run(view: Callable[[], Response], caller: str, *, required: bool, streamed: 
     if not 1 <= len(key) <= 255:
         raise MalformedRequest("Idempotency-Key must have 1 to 255 characters")
     with _body(streamed) as body:
-        return _run_under(view, *_derive(key, caller, body))
+        return _run_under(view, *_derive(key, caller, body), optimistic=optimistic)
 
 
-def _run_under(view: Callable[[], Response], scope: str, fingerprint: str, secret: bytes) -> Response:
-    claim = _claim_or_answer(scope, fingerprint, secret)
+def _run_under(
+    view: Callable[[], Response], scope: str, fingerprint: str, secret: bytes, *, optimistic: bool
+) -> Response:
+    if optimistic:
+        claim: Claim | Response = Claim(scope, fingerprint, secret, unseen=True)
+    else:
+        claim = _claim_or_answer(scope, fingerprint, secret)
     if isinstance(claim, Response):
         return claim
     try:
@@ -189,7 +224,7 @@ def _run_under(view: Callable[[], Response], scope: str, fingerprint: str, secre
         answer = _claim_or_answer(scope, fingerprint, secret)
         if isinstance(answer, Response):
             return answer
-        return _first_run(view, answer)  # the winner rolled back meanwhile
+        return _first_run(view, answer)  # the winner rolled back meanwhile, or died and its lease is over
 
 
 def _first_run(view: Callable[[], Response], claim: Claim) -> Response:
@@ -211,17 +246,21 @@ def _first_run(view: Callable[[], Response], claim: Claim) -> Response:
         if claim.held:
             _release(claim)
         elif _taken(claim):
-            raise _LostClaim from None  # the failure may well come from the winner's work being there
+            raise _LostClaim from None  # the failure may well come from the work being there already
         raise
     finally:
         _current.reset(current)
         companion.reset(beside)
 
 
+def _find(scope: str) -> Row[Any] | None:
+    with db.engine.connect() as connection:
+        return connection.execute(_LOOK_UP, {"of": scope}).first()
+
+
 def _taken(claim: Claim) -> bool:
     try:
-        with db.engine.connect() as connection:
-            return connection.execute(_LOOK_UP, {"of": claim.scope}).first() is not None
+        return _find(claim.scope) is not None
     except SQLAlchemyError:
         return False
 
@@ -239,13 +278,12 @@ def _keep_alone(claim: Claim, response: Response) -> None:
 
 
 def _claim_or_answer(scope: str, fingerprint: str, secret: bytes) -> Claim | Response:
-    with db.engine.connect() as connection:
-        row = connection.execute(_LOOK_UP, {"of": scope}).first()
+    row = _find(scope)
     if row is None:
-        return Claim(scope, fingerprint, secret, None)
+        return Claim(scope, fingerprint, secret)
     if row.created_at < clock.now() - KEPT:
         _forget(row)
-        return Claim(scope, fingerprint, secret, None)
+        return Claim(scope, fingerprint, secret)
     if not hmac.compare_digest(row.fingerprint, fingerprint):
         raise IdempotencyKeyReused()
     claim = Claim(scope, fingerprint, secret, row)

@@ -42,6 +42,7 @@ def operation(
     returns: Mapping[int, Any] | None = None,
     roles: tuple[str, ...] | None = (),
     idempotent: bool = False,
+    optimistic: bool = False,
     raises: tuple[type[AppError], ...] = (),
     page: bool = False,
     content_type: str = "application/json",
@@ -53,9 +54,11 @@ def operation(
 
     The view gets `body=` and `query=` as models when declared, besides the path's arguments. `returns` maps status to
     model (None: no body); `page=True` wraps it into `{"items": […], "next_cursor"}`. `idempotent=True` demands an
-    Idempotency-Key; every other POST accepts one. `form` takes multipart/form-data instead of JSON, with the uploads
-    named `files` left in `request.files`; `max_body` raises the limit for this route, once the caller is let in, and
-    without a form or a model the view reads the body from `request.stream`.
+    Idempotency-Key; every other POST accepts one. An `optimistic` view begins before it is known that its key is new,
+    and is undone with its first transaction when it is not: what that does not undo comes after `look_up_key()`. `form`
+    takes multipart/form-data instead of JSON, with the uploads named `files` left in `request.files`; `max_body` raises
+    the limit for this route, once the caller is let in, and without a form or a model the view reads the body from
+    `request.stream`.
     """
 
     def wrap(view: View) -> View:
@@ -71,7 +74,13 @@ def operation(
                 request.max_content_length = max_body
             if request.method == "POST":
                 streamed = max_body is not None and body is None and form is None
-                return idempotency.run(lambda: call(kwargs), caller, required=idempotent, streamed=streamed)
+                return idempotency.run(
+                    lambda: call(kwargs),
+                    caller,
+                    required=idempotent,
+                    streamed=streamed,
+                    optimistic=optimistic,
+                )
             return call(kwargs)
 
         def call(kwargs: dict[str, Any]) -> Response:

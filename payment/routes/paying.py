@@ -14,7 +14,7 @@ from common.db import reading, transaction
 from common.errors import AppError, NotFound, ServiceUnavailable, ValidationFailed
 from common.identity import identity
 from common.money import Money
-from common.web import reply, resumes, work_id
+from common.web import look_up_key, reply, resumes, work_id
 from payment import queries
 from payment.cards import Card
 from payment.errors import CardDeclined, InsufficientBalance, OtpInvalid, PaymentFailed
@@ -54,6 +54,7 @@ def pay(body: ProcessIn) -> Response:
     try:
         return _pay_known(wish, body, card)
     except NotKnownYet:
+        look_up_key()
         if _turns_up(wish):
             return _pay_known(wish, body, card)
     return _accept(wish, _card_facts(body, card, keep=True), card, save=body.save_method)
@@ -145,6 +146,7 @@ class LeftCard(NamedTuple):
 def leave_card(card: Card) -> LeftCard:
     """Leave a card at a gateway as a token. That is noted before, so that the worker has it dropped there unless a
     transaction takes it (`methods.take_card`). Raises CardDeclined, ServiceUnavailable."""
+    look_up_key()
     gateway, key = _open_gateway(), ids.new_id()
     with own_transaction() as session:
         methods.note_card(session, key=key, gateway=gateway.name)

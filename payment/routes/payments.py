@@ -41,6 +41,7 @@ def reader() -> str | None:
     returns={201: PaymentOut},
     roles=("customer",),
     idempotent=True,
+    optimistic=True,
     raises=PAYING,
 )
 def post_process(body: ProcessIn) -> Response:

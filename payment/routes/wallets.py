@@ -44,6 +44,7 @@ from payment.use_cases import customers, vouchers, wallets
     returns={201: PaymentOut},
     roles=("customer",),
     idempotent=True,
+    optimistic=True,
     raises=(CardDeclined, PaymentFailed),
 )
 def post_top_up(body: TopUpIn) -> Response:

@@ -17,7 +17,7 @@ from common.db.tables import Outbox
 from common.errors import AppError, Conflict
 from common.identity import identity, init_identity
 from common.schemas import Body
-from common.web import create_web_app, operation, reply, reply_page, work_id
+from common.web import create_web_app, look_up_key, operation, reply, reply_page, work_id
 from tests.support.services import service_fixtures, test_jwks
 
 database_url, _app, _client = service_fixtures("auth")
@@ -79,9 +79,46 @@ def probe_routes(probe: Probe) -> Blueprint:
         probe.calls += 1
         return do_work(work_id(), body.name, body.fail)
 
+    @routes.post("/optimistic/works")
+    @operation(
+        "Work before its key is looked up",
+        body=WorkIn,
+        returns={201: WorkOut},
+        roles=(),
+        idempotent=True,
+        optimistic=True,
+    )
+    def post_optimistic_work(body: WorkIn) -> Response:
+        probe.calls += 1
+        return do_work(work_id(), body.name, body.fail)
+
+    @routes.post("/optimistic/calls")
+    @operation(
+        "A call to the outside, then work", body=WorkIn, returns={201: WorkOut}, roles=(), optimistic=True
+    )
+    def post_optimistic_call(body: WorkIn) -> Response:
+        look_up_key()
+        probe.calls += 1
+        return do_work(work_id(), body.name, body.fail)
+
     @routes.post("/steps")
     @operation("Work in two transactions", body=WorkIn, returns={201: WorkOut}, roles=(), idempotent=True)
     def post_steps(body: WorkIn) -> Response:
+        return steps(body)
+
+    @routes.post("/optimistic/steps")
+    @operation(
+        "Work in two transactions before its key is looked up",
+        body=WorkIn,
+        returns={201: WorkOut},
+        roles=(),
+        idempotent=True,
+        optimistic=True,
+    )
+    def post_optimistic_steps(body: WorkIn) -> Response:
+        return steps(body)
+
+    def steps(body: WorkIn) -> Response:
         probe.calls += 1
         with reading() as session:
             known = session.get(Outbox, work_id()) is not None

@@ -18,6 +18,7 @@ from payment.jobs import advance_payments, forget_methods
 from payment.models import Payment
 from payment.use_cases import payments
 from tests.support.payments import (
+    ASKS_OTP,
     DECLINED,
     LOSES_ANSWER,
     WALLET,
@@ -100,6 +101,18 @@ def test_an_early_payment_that_does_not_fit_its_order_fails_and_is_not_charged(
     assert cards_left() == (1, 1)
     forget_methods()
     assert cards_left() == (0, 0)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_repeated_request_leaves_no_card_at_the_gateway_again(client: FlaskClient, early: bool) -> None:
+    order_id, key = ids.new_id() if early else new_order(ME), ids.new_id()
+    wanted = {"key": key, "method": card(ASKS_OTP), "save_method": True}
+    first = pay(client, ME, order_id, **wanted)
+    assert first.json["state"] == ("processing" if early else "requires_action")
+    assert cards_left() == (1, 1)
+    again = pay(client, ME, order_id, **wanted)
+    assert (again.data, again.headers["Idempotent-Replayed"]) == (first.data, "true")
+    assert cards_left() == (1, 1)
 
 
 def test_an_early_payment_for_a_cancelled_order_fails(client: FlaskClient) -> None:
