@@ -33,7 +33,7 @@ class Settings(BaseModel):
     pool_timeout_s: float = Field(default=5.0, gt=0, description="wait for a free connection, then 503")
     lock_timeout_s: float = Field(default=5.0, gt=0, description="wait for a database lock, then 503")
     worker_metrics_port: int = Field(
-        default=0, ge=0, le=65535, description="port of the worker's own /metrics; 0: none"
+        default=0, ge=0, le=65535, description="port of a worker's or relay's own /metrics; 0: none"
     )
 
     environment: str = shared("SRICARE_ENV", default="production", description="development or production")
@@ -56,6 +56,10 @@ class Settings(BaseModel):
         default="declare",
         pattern="^(declare|expect)$",
         description="declare exchanges and queues at start, or expect them (broker definitions, least rights)",
+    )
+
+    worker_relays: bool = shared(
+        "WORKER_RELAYS", default=True, description="workers relay too; false where relays run by themselves"
     )
 
     @field_validator("database_url")

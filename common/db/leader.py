@@ -1,11 +1,12 @@
-"""Which one of a service's workers relays the outbox and runs the jobs.
+"""Which one of a service's processes relays the outbox, and which one runs the jobs that are one process's.
 
-The lock dies with its holder, so another worker takes over at once: an flock for SQLite, a session advisory lock
-for Postgres.
+Each is a lock of its own that dies with its holder, so another process takes over at once: an flock for SQLite, a
+session advisory lock for Postgres.
 """
 
 import fcntl
 import os
+from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
@@ -15,14 +16,22 @@ from sqlalchemy import Engine
 from common.db.engine import own_connection
 
 
+class Role(StrEnum):
+    """What one process of a service does at a time."""
+
+    RELAY = "relay"
+    JOBS = "jobs"
+
+
 class Leadership:
     """Tries to lead, says whether it still does. Not thread-safe: one thread owns it."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, role: Role) -> None:
         self._engine = engine
-        self._name = name
+        self._role = role
         self._file: int | None = None
         self._connection: psycopg.Connection | None = None
+        self._locked = False
 
     def acquire(self) -> bool:
         """Whether this process leads now. Cheap to repeat. Raises the driver's error when the database is away."""
@@ -33,7 +42,7 @@ class Leadership:
     def _acquire_file(self) -> bool:
         if self._file is None:
             handle = os.open(
-                f"{self._engine.url.database}.{self._name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+                f"{self._engine.url.database}.{self._role}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -44,19 +53,17 @@ class Leadership:
         return True
 
     def _acquire_connection(self) -> bool:
-        if self._connection is not None:
-            try:
-                self._connection.execute("SELECT 1")
-                return True
-            except psycopg.Error:
-                self.release()
-        connection = own_connection(self._engine)
-        row = connection.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (self._name,)).fetchone()
-        if row is None or not row[0]:
-            connection.close()
-            return False
-        self._connection = connection
-        return True
+        """Whoever waits keeps the connection too: a new one each second would cost the server a process each."""
+        if self._connection is None:
+            self._connection = own_connection(self._engine)
+        if self._locked:
+            self._connection.execute("SELECT 1")
+        else:
+            row = self._connection.execute(
+                "SELECT pg_try_advisory_lock(hashtext(%s))", (self._role.value,)
+            ).fetchone()
+            self._locked = row is not None and bool(row[0])
+        return self._locked
 
     def release(self) -> None:
         """Stop leading; safe to repeat."""
@@ -65,7 +72,7 @@ class Leadership:
             self._file = None
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+            self._connection, self._locked = None, False
 
     def __enter__(self) -> Self:
         return self

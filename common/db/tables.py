@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, Session, mapped_colu
 from common import clock, ids
 from common.db.bulk import insert_few
 from common.db.types import Id, UtcDateTime
-from common.db.wake import wake
+from common.db.wake import OUTBOX, wake
 
 NAMING = {
     "ix": "ix_%(column_0_N_label)s",
@@ -141,7 +141,7 @@ def insert_events(session: Session) -> None:
         for row in rows
     ]
     insert_few(session, Outbox.__table__, values)
-    wake(session, "outbox")
+    wake(session, OUTBOX)
 
 
 @event.listens_for(Outbox, "after_insert")
@@ -149,4 +149,4 @@ def _wake_relay(_mapper: Mapper[Any], _connection: Any, row: Outbox) -> None:
     """For events that an earlier flush of the session has written."""
     session = object_session(row)
     if session is not None:
-        wake(session, "outbox")
+        wake(session, OUTBOX)

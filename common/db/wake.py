@@ -1,7 +1,8 @@
-"""Waking a service's worker the moment that a transaction commits, instead of letting it poll.
+"""Waking a service's relay and jobs the moment that a transaction commits, instead of letting them poll.
 
-Postgres: NOTIFY inside the transaction, delivered by its commit. SQLite: a named pipe beside the database file.
-A lost wake-up costs at most one polling interval, never an event: the rows are the truth.
+Postgres: NOTIFY inside the transaction, delivered by its commit. SQLite: a named pipe beside the database file. Each
+role has its own, since two processes may have them. A lost wake-up costs at most one polling interval, never an event:
+the rows are the truth.
 """
 
 import contextlib
@@ -17,30 +18,49 @@ from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
 
 from common.db.engine import own_connection
+from common.db.leader import Role
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "sricare_wake"
-_NOTIFY = sql_select(func.pg_notify(CHANNEL, bindparam("names")))
+OUTBOX = "outbox"
+_NOTIFY = sql_select(func.pg_notify(bindparam("channel"), bindparam("names")))
 
 
 def wake(session: Session, name: str) -> None:
-    """Have the worker's `name` (`outbox`, or a job's name) run as soon as this session commits."""
+    """Have `name` (`outbox`, or a job's name) run as soon as this session commits."""
     session.info.setdefault("wake", set()).add(name)
 
 
 def before_commit(session: Session) -> None:
-    if session.info.get("wake") and session.get_bind().dialect.name == "postgresql":
-        session.connection().execute(_NOTIFY, {"names": " ".join(sorted(session.info["wake"]))})
+    names = session.info.get("wake")
+    if names and session.get_bind().dialect.name == "postgresql":
+        for role, told in _by_role(names).items():
+            session.connection().execute(_NOTIFY, {"channel": _channel(role), "names": told})
 
 
 def after_commit(session: Session, engine: Engine) -> None:
     names = session.info.pop("wake", None)
     if names and engine.dialect.name == "sqlite":
-        _ring(f"{engine.url.database}.wake", names)
+        for role, told in _by_role(names).items():
+            _ring(_pipe(engine, role), told)
 
 
-def _ring(path: str, names: set[str]) -> None:
+def _by_role(names: set[str]) -> dict[Role, str]:
+    """What each role that is meant is told: names with spaces between them."""
+    told = {Role.RELAY: OUTBOX} if OUTBOX in names else {}
+    jobs = sorted(names - {OUTBOX})
+    return told | {Role.JOBS: " ".join(jobs)} if jobs else told
+
+
+def _channel(role: Role) -> str:
+    return f"sricare_{role}"
+
+
+def _pipe(engine: Engine, role: Role) -> str:
+    return f"{engine.url.database}.{role}.wake"
+
+
+def _ring(path: str, names: str) -> None:
     """Never fails: the transaction has committed, and whoever waits for the ring polls too."""
     try:
         pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
@@ -50,13 +70,13 @@ def _ring(path: str, names: set[str]) -> None:
         return
     try:
         with contextlib.suppress(BlockingIOError, BrokenPipeError):  # full: the listener is awake already
-            os.write(pipe, (" ".join(sorted(names)) + "\n").encode())
+            os.write(pipe, f"{names}\n".encode())
     finally:
         os.close(pipe)
 
 
 class Listener(Protocol):
-    """Waits for wake-ups; one per service at a time (the worker that leads)."""
+    """Waits for a role's wake-ups; one per service at a time (of the process that leads)."""
 
     def wait(self, timeout: float) -> set[str]:
         """The names rung since the last call, or an empty set after `timeout` seconds."""
@@ -64,11 +84,11 @@ class Listener(Protocol):
     def close(self) -> None: ...
 
 
-def listen(engine: Engine) -> Listener:
+def listen(engine: Engine, role: Role) -> Listener:
     """A listener for the database of `engine`. Raises the driver's OperationalError when it is away."""
     if engine.dialect.name == "sqlite":
-        return PipeListener(f"{engine.url.database}.wake")
-    return NotifyListener(own_connection(engine))
+        return PipeListener(_pipe(engine, role))
+    return NotifyListener(own_connection(engine), _channel(role))
 
 
 class PipeListener:
@@ -90,9 +110,9 @@ class PipeListener:
 class NotifyListener:
     """LISTENs on a Postgres connection of its own."""
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection, channel: str) -> None:
         self._connection = connection
-        self._connection.execute(f"LISTEN {CHANNEL}")
+        self._connection.execute(f"LISTEN {channel}")
 
     def wait(self, timeout: float) -> set[str]:
         names: set[str] = set()

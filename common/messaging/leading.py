@@ -1,4 +1,4 @@
-"""The thread that tries to lead this service's workers and, while it does, hears the database's wake-ups."""
+"""The thread that tries to lead in a role among this service's processes and, while it does, hears its wake-ups."""
 
 import logging
 import threading
@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from common.db import db
-from common.db.leader import Leadership
+from common.db.leader import Leadership, Role
 from common.db.wake import listen
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,13 @@ class Leader:
     def __init__(
         self,
         app: Flask,
+        role: Role,
         leads: threading.Event,
         ring: Callable[[set[str] | None], None],
         stop: threading.Event,
     ) -> None:
         self._app = app
+        self._role = role
         self._leads = leads
         self._ring = ring
         self._stop = stop
@@ -41,13 +43,14 @@ class Leader:
         with self._app.app_context():
             while not self._stop.is_set():
                 try:
-                    with Leadership(db.engine, "relay") as leadership:
+                    with Leadership(db.engine, self._role) as leadership:
                         self._try(leadership)
                     told = False
                 except _DATABASE_AWAY as error:
                     log.log(
                         logging.DEBUG if told else logging.WARNING,
-                        "leader: the database is not available (%s)",
+                        "%s: the database is not available (%s)",
+                        self._role,
                         type(error).__name__,
                     )
                     told = True
@@ -60,9 +63,9 @@ class Leader:
         while not leadership.acquire():
             if self._stop.wait(CHECK_EVERY_S):
                 return
-        listener = listen(db.engine)
+        listener = listen(db.engine, self._role)
         try:
-            log.info("leading: relay and jobs run here")
+            log.info("%s: this process leads", self._role)
             self._leads.set()
             self._ring(None)
             checked_at = time.monotonic()

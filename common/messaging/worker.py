@@ -1,6 +1,8 @@
-"""A service's worker process: relay, consumers, jobs, each in threads of their own; heartbeat; a clean end.
+"""A service's processes beside the web: the worker (relay, consumers and jobs, in threads of their own), and the relay
+by itself; heartbeat; a clean end.
 
-What a service's `worker.py` calls is `run_worker`; `Worker` is its inside, for tests that are their own process.
+What a service's `worker.py` and `relay.py` call is `run_worker` and `run_relay`; `Worker` and `RelayAlone` are their
+insides, for tests that are their own process.
 """
 
 import logging
@@ -11,12 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from common import clock
 from common.db import at_head, rerun_lost_race, transaction
+from common.db.leader import Role
 from common.db.tables import Heartbeat
 from common.messaging import metrics
 from common.messaging.consumer import Consumer
@@ -28,14 +32,13 @@ from common.messaging.relay import Relay
 from common.messaging.topology import Topology
 from common.settings import Settings
 
-__all__ = ["Handler", "Handlers", "Job", "Worker", "run_worker"]
+__all__ = ["Handler", "Handlers", "Job", "RelayAlone", "Worker", "run_relay", "run_worker"]
 
 log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 2.0
 HEARTBEAT_EVERY_S = 2.0
 STOP_WITHIN_S = 6.0
-OUTBOX = "outbox"
 
 
 def run_worker(app: Flask, consumers: Mapping[str, Handlers], jobs: Sequence[Job] = ()) -> None:
@@ -44,6 +47,18 @@ def run_worker(app: Flask, consumers: Mapping[str, Handlers], jobs: Sequence[Job
     Call it in the main thread. Returns within 10 s of the signal, whatever broker and database do; exits 1 when one
     of its threads has died.
     """
+    _run(app, lambda: Worker(app, consumers, jobs))
+
+
+def run_relay(app: Flask) -> None:
+    """Relay this service's outbox and do nothing else, until SIGTERM or SIGINT; otherwise as `run_worker`.
+
+    Of any number of relays and workers one at a time relays.
+    """
+    _run(app, lambda: RelayAlone(app))
+
+
+def _run(app: Flask, make: "Callable[[], Crew]") -> None:
     settings: Settings = app.extensions["sricare_settings"]
     with _signals() as signalled:
         if not _wait_until_migrated(app, signalled):
@@ -51,43 +66,31 @@ def run_worker(app: Flask, consumers: Mapping[str, Handlers], jobs: Sequence[Job
         if settings.worker_metrics_port:
             loopback = settings.environment == "development"
             metrics.serve(settings.worker_metrics_port, "127.0.0.1" if loopback else "0.0.0.0")  # noqa: S104
-        worker = Worker(app, consumers, jobs)
-        worker.start()
+        crew = make()
+        crew.start()
         while not signalled(CHECK_EVERY_S):
-            if not worker.alive:
-                log.critical("a thread of the worker has died")
+            if not crew.alive:
+                log.critical("a thread of the %s has died", crew.kind)
                 raise SystemExit(1)
-        log.info("worker stops")
-        left = worker.stop(STOP_WITHIN_S)
-    log.log(logging.WARNING if left else logging.INFO, "worker stopped", extra={"unfinished": left})
+        log.info("%s stops", crew.kind)
+        left = crew.stop(STOP_WITHIN_S)
+    log.log(logging.WARNING if left else logging.INFO, "%s stopped", crew.kind, extra={"unfinished": left})
 
 
-class Worker:
-    """The threads of a worker."""
+class Crew:
+    """The threads of a process that relays when it leads; they start and end together."""
 
-    def __init__(self, app: Flask, consumers: Mapping[str, Handlers], jobs: Sequence[Job] = ()) -> None:
+    kind: ClassVar[str]
+
+    def __init__(self, app: Flask) -> None:
         settings: Settings = app.extensions["sricare_settings"]
         self._app = app
-        self._name = f"{settings.SERVICE}.worker"
+        self._settings = settings
         self._stop = threading.Event()
-        topology = Topology(settings.rabbitmq_url, settings.topology, f"{settings.SERVICE}.topology")
-        self._relay = Relay(app, settings, topology, self._stop)
-        self._consumers = [
-            Consumer(app, settings, queue, handlers, topology, self._stop)
-            for queue, handlers in consumers.items()
-        ]
-        self._jobs = {
-            job.name: JobRunner(app, job, self._relay.leads, self._stop) for job in (*jobs, JANITOR)
-        }
-        leader = Leader(app, self._relay.leads, self._ring, self._stop)
-        runs: dict[str, Callable[[], None]] = {
-            "leader": leader.run,
-            "relay": self._relay.run,
-            "heartbeat": self._keep_beating,
-        }
-        runs |= {consumer.queue: consumer.run for consumer in self._consumers}
-        runs |= {f"job {name}": runner.run for name, runner in self._jobs.items()}
-        self._threads = [threading.Thread(target=run, name=name, daemon=True) for name, run in runs.items()]
+        self._topology = Topology(settings.rabbitmq_url, settings.topology, f"{settings.SERVICE}.topology")
+        self._relay = Relay(app, settings, self._topology, self._stop)
+        self._threads: list[threading.Thread] = []
+        self._add("heartbeat", self._keep_beating)
 
     def start(self) -> None:
         for thread in self._threads:
@@ -99,35 +102,89 @@ class Worker:
 
     @property
     def broker_connected(self) -> bool:
-        """Whether every consumer, and the relay if it is its turn, has the broker."""
-        relays = self._relay.connected or not self._relay.leads.is_set()
-        return relays and all(consumer.connected for consumer in self._consumers)
+        """Whether the relay has the broker, if it is its turn."""
+        return self._relay.connected or not self._relay.leads.is_set()
 
     def stop(self, within: float) -> list[str]:
         """Take nothing new, finish what is in hand; returns the threads that had not ended in time."""
         self._stop.set()
-        self._ring(None)
+        self._ring_all()
         deadline = time.monotonic() + within
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return [thread.name for thread in self._threads if thread.is_alive()]
 
+    def _add(self, name: str, run: Callable[[], None]) -> None:
+        self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+
+    def _add_relay(self) -> None:
+        self._add("relay", self._relay.run)
+        self._add_leader(Role.RELAY, self._relay.leads, lambda _names: self._relay.wake())
+
+    def _add_leader(
+        self, role: Role, leads: threading.Event, ring: Callable[[set[str] | None], None]
+    ) -> None:
+        self._add(f"leader {role}", Leader(self._app, role, leads, ring, self._stop).run)
+
+    def _ring_all(self) -> None:
+        self._relay.wake()
+
     def _keep_beating(self) -> None:
-        """Tell `/health` that this worker is alive. A database that is away is not the worker's fault, and one that
-        hangs keeps this thread waiting but not the worker from ending."""
+        """Tell `/health` that this process is alive. A database that is away is not its fault, and one that hangs
+        keeps this thread waiting but not the process from ending."""
+        name = f"{self._settings.SERVICE}.{self.kind}"
         while not self._stop.wait(HEARTBEAT_EVERY_S):
             try:
                 with self._app.app_context():
-                    rerun_lost_race(_beat)(self._name, self.broker_connected)
+                    rerun_lost_race(_beat)(name, self.broker_connected)
             except SQLAlchemyError as error:
                 log.warning("no heartbeat written: %s", type(error).__name__)
 
-    def _ring(self, names: set[str] | None) -> None:
-        if names is None or OUTBOX in names:
-            self._relay.wake()
+
+class RelayAlone(Crew):
+    """The threads of a relay by itself."""
+
+    kind = "relay"
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app)
+        self._add_relay()
+
+
+class Worker(Crew):
+    """The threads of a worker."""
+
+    kind = "worker"
+
+    def __init__(self, app: Flask, consumers: Mapping[str, Handlers], jobs: Sequence[Job] = ()) -> None:
+        super().__init__(app)
+        if self._settings.worker_relays:
+            self._add_relay()
+        self._consumers = [
+            Consumer(app, self._settings, queue, handlers, self._topology, self._stop)
+            for queue, handlers in consumers.items()
+        ]
+        for consumer in self._consumers:
+            self._add(consumer.queue, consumer.run)
+        leads = threading.Event()
+        self._jobs = {job.name: JobRunner(app, job, leads, self._stop) for job in (*jobs, JANITOR)}
+        for name, runner in self._jobs.items():
+            self._add(f"job {name}", runner.run)
+        self._add_leader(Role.JOBS, leads, self._ring_jobs)
+
+    @property
+    def broker_connected(self) -> bool:
+        """Whether every consumer has the broker, and the relay if it is its turn."""
+        return super().broker_connected and all(consumer.connected for consumer in self._consumers)
+
+    def _ring_jobs(self, names: set[str] | None) -> None:
         for name, runner in self._jobs.items():
             if names is None or name in names:
                 runner.wake()
+
+    def _ring_all(self) -> None:
+        super()._ring_all()
+        self._ring_jobs(None)
 
 
 def _beat(name: str, broker_connected: bool) -> None:

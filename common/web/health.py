@@ -106,7 +106,7 @@ def _workers(settings: Settings) -> dict[str, Any]:
     alive = [beat.name for beat in beats if now - beat.beaten_at < WORKER_SILENT_AFTER]
     latest = max((beat.beaten_at for beat in beats), default=None)
     return {
-        "status": "ok" if alive else "down",
+        "status": "ok" if f"{settings.SERVICE}.worker" in alive else "down",
         "alive": alive,
         "last_seen_at": latest and clock.rfc3339(latest),
     }

@@ -95,15 +95,28 @@ def test_a_health_check_passes_only_for_an_answer_of_200() -> None:
 
 
 @pytest.mark.parametrize("file", COMPOSE)
-def test_every_service_has_a_migration_a_web_process_and_a_worker_of_one_image(file: str) -> None:
+def test_every_service_has_a_migration_a_web_process_a_worker_and_a_relay_of_one_image(file: str) -> None:
     services = compose(file)["services"]
     for service in SERVICES:
-        parts = [services[f"{service}-{part}"] for part in ("migrate", "web", "worker")]
+        parts = [services[f"{service}-{part}"] for part in ("migrate", "web", "worker", "relay")]
         assert len({part["image"] for part in parts}) == 1
+        assert [part["command"][-1] for part in parts[2:]] == [f"{service}.worker", f"{service}.relay"]
         assert parts[0]["restart"] == "no"
         assert all(part["read_only"] and part["cap_drop"] == ["ALL"] for part in parts)
         assert parts[1]["depends_on"][f"{service}-migrate"] == {"condition": "service_completed_successfully"}
         assert parts[1]["environment"]["RABBITMQ_TOPOLOGY"] == "expect"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_relay_is_a_command_that_relays_the_services_outbox(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(f"{service}.relay")
+    made, relayed = object(), []
+    monkeypatch.setattr(module, "create_app", lambda: made)
+    monkeypatch.setattr(module, "run_relay", relayed.append)
+    module.main()
+    assert relayed == [made]
 
 
 @pytest.mark.parametrize("file", COMPOSE)

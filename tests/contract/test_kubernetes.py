@@ -1,6 +1,7 @@
 """What is applied to a cluster: as kustomize renders it, valid by Kubernetes' own schemas, and with the ways open that
 the processes go."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ import yaml
 from dev.environment import PORTS, ROOT, SERVICES
 
 VERSION = "1.37"
-PRODUCTION = ROOT / "deploy" / "kubernetes" / "overlays" / "production"
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+PRODUCTION = KUBERNETES / "overlays" / "production"
 CLUSTER_FIELDS = {"replicas", "image", "persistence", "resources", "rabbitmq", "override"}
 """Of the RabbitmqCluster's spec (rabbitmq.com/v1beta1), those that we set."""
 
@@ -23,9 +25,13 @@ Documents = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def documents() -> Documents:
+    return rendered(PRODUCTION)
+
+
+def rendered(folder: Path) -> Documents:
     kubectl = Path(sys.executable).with_name("kubectl")
-    rendered = subprocess.run([kubectl, "kustomize", PRODUCTION], capture_output=True, text=True, check=True)
-    return list(yaml.safe_load_all(rendered.stdout))
+    found = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(found.stdout))
 
 
 def of_kind(documents: Documents, *kinds: str) -> Iterator[dict[str, Any]]:
@@ -40,6 +46,28 @@ def test_every_document_is_valid_by_kubernetes_own_schema(documents: Documents) 
     for document in documents:
         if document["kind"] != "RabbitmqCluster":
             kubernetes_validate.validate(document, VERSION, strict=True)
+
+
+def test_relays_by_themselves_are_the_workers_with_another_command(tmp_path: Path) -> None:
+    shutil.copytree(KUBERNETES, tmp_path, dirs_exist_ok=True)
+    overlay = tmp_path / PRODUCTION.relative_to(KUBERNETES)
+    file = overlay / "kustomization.yaml"
+    file.write_text(file.read_text().replace("../../base]", "../../base, ../../relays]"))
+    documents = rendered(overlay)
+    for service in SERVICES:
+        relay = named(documents, "Deployment", f"{service}-worker-relay")
+        kubernetes_validate.validate(relay, VERSION, strict=True)
+        (container,) = relay["spec"]["template"]["spec"]["containers"]
+        assert container["command"] == ["python", "-m", f"{service}.relay"]
+        assert container["image"].startswith("ghcr.io/")
+        worker = named(documents, "Deployment", f"{service}-worker")
+        assert worker["spec"]["template"]["spec"]["containers"] == [
+            {**container, "command": ["python", "-m", f"{service}.worker"]}
+        ]
+        for deployment, part in ((worker, "worker"), (relay, "relay")):
+            labels = deployment["spec"]["template"]["metadata"]["labels"]
+            assert labels["app.kubernetes.io/component"] == part
+            assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
 def test_an_unknown_field_would_be_found(documents: Documents) -> None:

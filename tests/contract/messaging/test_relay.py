@@ -105,11 +105,14 @@ def test_events_are_published_in_the_order_of_their_ids(house: House) -> None:
         assert list(session.scalars(select(Handled.event_id).order_by(Handled.id))) == ids
 
 
-def test_another_worker_takes_over_when_the_leader_dies(house: House) -> None:
-    with house.worker_process() as leader:
+@pytest.mark.parametrize("kind", ["worker", "relay"])
+def test_a_worker_takes_over_when_who_relays_dies(house: House, kind: str) -> None:
+    house.declare()
+    with house.worker_process(kind=kind) as leader:
         house.emit(1)
-        eventually(lambda: house.effects() == [1], within=60)
+        eventually(lambda: house.unpublished() == 0, within=60)
         with house.worker():
+            eventually(lambda: house.effects() == [1])
             leader.kill()
             leader.wait()
             house.emit(2)

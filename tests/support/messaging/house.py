@@ -1,7 +1,7 @@
 """A small service with contracts of its own, to try the messaging mechanism on: it emits things and handles them.
 
-A house has its own names, so that many can share a broker. `python -m tests.support.messaging.house` runs its worker,
-which fails in the way that HOUSE_FAULT names.
+A house has its own names, so that many can share a broker. `python -m tests.support.messaging.house KIND` runs its
+worker or its relay, which fails in the way that HOUSE_FAULT names.
 """
 
 import os
@@ -27,7 +27,7 @@ from common.db.tables import Outbox, service_metadata
 from common.messaging import Event, NotYet, Rejected, consumer, new_event, relay, topology
 from common.messaging.dead_letters import letters_of
 from common.messaging.handling import Handlers
-from common.messaging.worker import Job, Worker, run_worker
+from common.messaging.worker import Job, RelayAlone, Worker, run_relay, run_worker
 from common.settings import Settings
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -153,13 +153,24 @@ class House:
         assert not left
 
     @contextmanager
-    def worker_process(self, fault: str = "") -> Iterator["subprocess.Popen[str]"]:
-        """A worker as a process of its own, its log in the house's folder."""
+    def relay(self) -> Iterator[RelayAlone]:
+        """A relay by itself in this process."""
+        relay = RelayAlone(self.app)
+        relay.start()
+        try:
+            yield relay
+        finally:
+            left = relay.stop(60)
+        assert not left
+
+    @contextmanager
+    def worker_process(self, fault: str = "", kind: str = "worker") -> Iterator["subprocess.Popen[str]"]:
+        """A worker, or a relay, as a process of its own, its log in the house's folder."""
         environment = os.environ | self.environment
         environment |= {"HOUSE_FOLDER": str(self.folder), "HOUSE_NAME": self.name, "HOUSE_FAULT": fault}
-        with (self.folder / "worker.log").open("ab") as log:
+        with (self.folder / f"{kind}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.messaging.house"],
+                [sys.executable, "-m", "tests.support.messaging.house", kind],
                 env=environment, stdout=log, stderr=subprocess.STDOUT, text=True,
             )  # fmt: skip
         try:
@@ -242,7 +253,10 @@ def main() -> None:
     with published(folder / "contracts"):
         house = House(folder, database_url, os.environ["RABBITMQ_URL"], name, **_more(name))
         _plant(os.environ["HOUSE_FAULT"])
-        run_worker(house.app, {house.queue: house.handlers})
+        if sys.argv[1] == "relay":
+            run_relay(house.app)
+        else:
+            run_worker(house.app, {house.queue: house.handlers})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, SAWarning
 from common import clock, ids
 from common.db import at_head, db, reading, rerun_lost_race, transaction, upgrade, wake
 from common.db.engine import WRITE, own_connection
-from common.db.leader import Leadership
+from common.db.leader import Leadership, Role
 from common.db.tables import Heartbeat, Inbox, Outbox
 from common.db.wake import listen
 from tests.support.eventually import eventually
@@ -180,21 +180,23 @@ def test_processes_that_migrate_at_once_do_it_once(
     assert [process.returncode for process in running] == [0, 0, 0], outputs
 
 
-def test_a_commit_wakes_the_listener_and_a_rollback_does_not(app: Flask) -> None:
-    listener = listen(db.engine)
+def test_a_commit_wakes_each_role_to_its_own_and_a_rollback_wakes_nobody(app: Flask) -> None:
+    relay, jobs = listen(db.engine, Role.RELAY), listen(db.engine, Role.JOBS)
     try:
         with pytest.raises(RuntimeError), transaction() as session:
             session.add(Outbox(id=ids.new_id(), type="t", body="{}", attempts=0))
             session.flush()
             raise RuntimeError
-        assert listener.wait(0.05) == set()
+        assert relay.wait(0.05) == set()
         with transaction() as session:
             session.add(Outbox(id=ids.new_id(), type="t", body="{}", attempts=0))
             wake(session, "deliveries")
-        assert listener.wait(30) == {"outbox", "deliveries"}
-        assert listener.wait(0.05) == set()
+        assert relay.wait(30) == {"outbox"}
+        assert jobs.wait(30) == {"deliveries"}
+        assert relay.wait(0.05) == jobs.wait(0.05) == set()
     finally:
-        listener.close()
+        relay.close()
+        jobs.close()
 
 
 def test_waking_nobody_is_no_error(app: Flask) -> None:
@@ -203,13 +205,20 @@ def test_waking_nobody_is_no_error(app: Flask) -> None:
 
 
 def test_one_leads_and_another_takes_over_when_it_goes(app: Flask) -> None:
-    first, second = Leadership(db.engine, "relay"), Leadership(db.engine, "relay")
+    first, second = Leadership(db.engine, Role.RELAY), Leadership(db.engine, Role.RELAY)
     assert first.acquire()
     assert first.acquire()
+    assert not second.acquire()
     assert not second.acquire()
     first.release()
     eventually(second.acquire)  # Postgres lets go once it has seen that the connection is closed
     second.release()
+
+
+def test_who_relays_keeps_nobody_from_running_the_jobs(app: Flask) -> None:
+    with Leadership(db.engine, Role.RELAY) as relay, Leadership(db.engine, Role.JOBS) as jobs:
+        assert relay.acquire()
+        assert jobs.acquire()
 
 
 @ON_POSTGRES
@@ -240,7 +249,7 @@ def test_a_disk_that_is_gone_is_a_database_that_is_gone(app: Flask) -> None:
 
 @ON_SQLITE
 def test_a_commit_stands_though_the_worker_cannot_be_woken(app: Flask) -> None:
-    Path(f"{db.engine.url.database}.wake").mkdir()
+    Path(f"{db.engine.url.database}.relay.wake").mkdir()
     with transaction() as session:
         session.add(Outbox(id="1", type="t", body="{}", attempts=0))
     with reading() as session:

@@ -1,0 +1,12 @@
+"""The relay of auth by itself: publishes its events, beside workers or instead of them (`WORKER_RELAYS`)."""
+
+from auth.app import create_app
+from common.messaging.worker import run_relay
+
+
+def main() -> None:
+    run_relay(create_app())
+
+
+if __name__ == "__main__":
+    main()
