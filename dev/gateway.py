@@ -196,6 +196,8 @@ def _problem(
         "headers": {
             "Content-Type": ["application/problem+json"],
             "Cache-Control": ["no-store"],
+            "Content-Security-Policy": ["default-src 'none'; frame-ancestors 'none'"],
+            "Referrer-Policy": ["no-referrer"],
             "X-Content-Type-Options": ["nosniff"],
             "X-Request-Id": ["{http.request.header.X-Request-Id}"],
             **(headers or {}),

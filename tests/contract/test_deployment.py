@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -92,6 +93,46 @@ def test_a_health_check_passes_only_for_an_answer_of_200() -> None:
         server.shutdown()
         thread.join()
     assert (*found, probe("/ready")) == (0, 1, 1)
+
+
+@pytest.mark.parametrize(("status", "code"), [(202, 0), (422, 1)])
+def test_a_file_too_long_for_the_gateway_is_posted_from_inside_the_container(
+    tmp_path: Path, status: int, code: int
+) -> None:
+    got = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((self.path, self.headers["Authorization"], self.headers["Content-Type"], body))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b'{"id": "1"}')
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    docker = tmp_path / "docker"  # in the container: here
+    docker.write_text('#!/bin/sh\nwhile [ "$1" != python ]; do shift; done\nshift\nexec "$PYTHON" "$@"\n')
+    docker.chmod(0o755)
+    content = b"kind,key\n" + 300_000 * b"charge,\xc3\xa9\n"
+    (tmp_path / "settlement.csv").write_bytes(content)
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        answer = subprocess.run(
+            [ROOT / "deploy" / "upload", "payment", "/admin/x?gateway=stripe", "text/csv", "settlement.csv"],
+            cwd=tmp_path,
+            env={
+                **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON": sys.executable,
+                "PAYMENT_PORT": str(server.server_port), "TOKEN": "secret",
+            },
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        server.shutdown()
+        thread.join()
+    assert got == [("/admin/x?gateway=stripe", "Bearer secret", "text/csv", content)]
+    assert (answer.returncode, answer.stdout) == (code, '{"id": "1"}\n'), answer.stderr
 
 
 @pytest.mark.parametrize("file", COMPOSE)

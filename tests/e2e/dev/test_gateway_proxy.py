@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
+from common.web.frame import SECURITY_HEADERS
 from dev.gateway import caddy_command, caddy_environment, write_caddy_configuration
 from dev.ports import LOOPBACK, free_ports
 from tests.support.eventually import eventually
@@ -88,6 +89,7 @@ def test_what_is_not_in_the_table_is_a_problem_404(gateway: Gateway, path: str) 
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert (problem["status"], problem["code"]) == (404, "not_found")
+    assert {name: answer.headers.get(name) for name, _ in SECURITY_HEADERS} == dict(SECURITY_HEADERS)
     assert problem["request_id"] == answer.headers["x-request-id"] != 'a"b'
 
 
