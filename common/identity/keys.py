@@ -77,29 +77,44 @@ class KeySet:
         self._tried_at = self._monotonic()
         try:
             jwks = self._source()["keys"]
-            self._keys = {jwk["kid"]: _parse(jwk) for jwk in jwks}
+            self._keys = _usable(jwks)
             self._fetched_at = self._monotonic()
-        except (OSError, KeyError, ValueError, TypeError, jwt.PyJWTError) as error:
+        except (OSError, KeyError, ValueError, TypeError) as error:
             log.warning("signing keys cannot be fetched: %r", error)
             if not self._keys:
                 self._keys = _load()
                 self._tried_at = self._monotonic() - REFETCH_AFTER_S + 1.0
             self._fetched_at = self._monotonic() if self._keys else float("-inf")
         else:
-            _store(jwks)
+            _store([jwk for jwk in jwks if _parse(jwk) is not None])
 
 
-def _parse(jwk: dict[str, Any]) -> Any:
-    if jwk.get("kty") != "RSA":
-        raise ValueError("not an RSA key")
-    return jwt.PyJWK(jwk, algorithm="RS256").key
+def _usable(jwks: list[Any]) -> dict[str, Any]:
+    """The keys by `kid`, without those that are not for us (RFC 7517, section 5). Raises ValueError when none is left:
+    that set is not auth's."""
+    keys = {jwk["kid"]: key for jwk in jwks if (key := _parse(jwk)) is not None}
+    if not keys:
+        raise ValueError("no key can be used")
+    return keys
+
+
+def _parse(jwk: Any) -> Any | None:
+    """The RSA key, or None for what does not verify RS256."""
+    if not isinstance(jwk, dict) or not isinstance(jwk.get("kid"), str) or jwk.get("kty") != "RSA":
+        return None
+    if jwk.get("use", "sig") != "sig" or jwk.get("alg", "RS256") != "RS256":
+        return None
+    try:
+        return jwt.PyJWK(jwk, algorithm="RS256").key
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
 
 
 def _load() -> dict[str, Any]:
     try:
         with reading() as session:
-            return {row.kid: _parse(orjson.loads(row.jwk)) for row in session.scalars(select(SigningKey))}
-    except SQLAlchemyError:
+            return _usable([orjson.loads(row.jwk) for row in session.scalars(select(SigningKey))])
+    except (SQLAlchemyError, ValueError):
         return {}
 
 

@@ -83,6 +83,38 @@ def test_a_restart_while_auth_is_away_verifies_with_the_stored_keys(auth: Auth) 
     assert KeySet(auth, Clock()).get(kid) is not None
 
 
+UNUSABLE = {
+    "of a curve": {"kty": "EC", "kid": "curve", "crv": "P-256", "x": "AQ", "y": "AQ"},
+    "for encryption": {"kty": "RSA", "kid": "enc", "use": "enc", "n": "AQAB", "e": "AQAB"},
+    "of another algorithm": {"kty": "RSA", "kid": "pss", "alg": "PS256", "n": "AQAB", "e": "AQAB"},
+    "without a name": {"kty": "RSA", "n": "AQAB", "e": "AQAB"},
+    "without its numbers": {"kty": "RSA", "kid": "empty"},
+    "of numbers that are none": {"kty": "RSA", "kid": "odd", "n": "!", "e": 3},
+    "no key at all": "key",
+}
+
+
+@pytest.mark.parametrize("unusable", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_key_that_cannot_be_used_does_not_take_the_others_with_it(auth: Auth, unusable: Any) -> None:
+    ours = auth.ring.jwks()["keys"]
+    kid = auth.ring.signing_key().kid
+    found = KeySet(lambda: {"keys": [unusable, *ours]}, Clock())
+    assert found.get(kid) is not None
+    assert found.get("curve") is found.get("enc") is found.get("pss") is found.get("empty") is None
+    auth.away = True
+    assert KeySet(auth, Clock()).get(kid) is not None, "it was stored"
+
+
+def test_a_set_without_a_key_of_ours_is_no_answer_of_auth(auth: Auth) -> None:
+    at, answers = Clock(), [auth.ring.jwks(), {"keys": []}, {"keys": [UNUSABLE["of a curve"]]}]
+    keys = KeySet(lambda: answers.pop(0), at)
+    kid = auth.ring.signing_key().kid
+    for _ in range(3):
+        assert keys.get(kid) is not None
+        at.at += MAX_AGE_S + 1
+    assert not answers
+
+
 def test_without_any_key_nobody_is_refused_for_good(auth: Auth) -> None:
     auth.away = True
     at = Clock()
