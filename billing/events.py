@@ -1,6 +1,6 @@
 """Events that billing emits."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from billing.models import Account, AccountStatus, Allowance, CreditNote, Invoice
@@ -44,8 +44,9 @@ def invoice_reminder(invoice: Invoice) -> Outbox:
     return new_event("invoice.reminder", subject=invoice.user_id, data=_bill(invoice))
 
 
-def invoice_overdue(invoice: Invoice, *, bar_from: date) -> Outbox:
+def invoice_overdue(invoice: Invoice) -> Outbox:
     """This is the notice: `bar_from` is the first day on which the service may be barred for it."""
+    assert invoice.bar_from is not None
     return new_event(
         "invoice.overdue",
         subject=invoice.user_id,
@@ -53,7 +54,7 @@ def invoice_overdue(invoice: Invoice, *, bar_from: date) -> Outbox:
             **_names(invoice),
             "amount_due": invoice.money(invoice.due_minor).model_dump(),
             "due_on": invoice.due_on.isoformat(),
-            "bar_from": bar_from.isoformat(),
+            "bar_from": invoice.bar_from.isoformat(),
         },
     )
 

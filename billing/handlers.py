@@ -71,7 +71,8 @@ def on_service_activated(session: Session, event: Event) -> None:
 
 
 def on_service_deactivated(session: Session, event: Event) -> None:
-    usage.end_allowances(session, service_id=event.data["service_id"], at=event.time)
+    data = event.data
+    usage.end_allowances(session, service_id=data["service_id"], user_id=data["user_id"], at=event.time)
 
 
 def _invoice_of(data: dict[str, Any]) -> str | None:

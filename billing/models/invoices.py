@@ -49,9 +49,10 @@ class Invoice(Base):
 
     `lines` and `tax_lines` are JSON texts in the form in which they are answered. `paid_minor` counts payments and
     applied credit; `credit_used_minor` is the credit among it. `credited_minor` is what credit notes took off what
-    was due. `overdue_on` is the day of the overdue notice; `disputed` holds dunning back. `run_id` is set on the
-    invoices of billing runs: of those an account has one for each period that is not void. `billed_items` says what
-    their lines bill (`use_cases.billed`).
+    was due. `overdue_on` is the day of the overdue notice, and `bar_from` the first day of a bar as that told it (None
+    on those from before migration 0007); `disputed` holds dunning back. `run_id` is set on the invoices of billing
+    runs: of those an account has one for each period that is not void. `billed_items` says what their lines bill
+    (`use_cases.billed`).
     """
 
     __tablename__ = "invoices"
@@ -99,6 +100,7 @@ class Invoice(Base):
     billed_items: Mapped[str | None] = mapped_column(Text)
     issued_on: Mapped[date | None] = mapped_column(Date)
     overdue_on: Mapped[date | None] = mapped_column(Date)
+    bar_from: Mapped[date | None] = mapped_column(Date)
     issued_at: Mapped[datetime | None]
     paid_at: Mapped[datetime | None]
     voided_at: Mapped[datetime | None]
@@ -141,16 +143,22 @@ class Invoice(Base):
         if from_credit:
             self.credit_used_minor -= amount_minor
         if self.state is InvoiceState.PAID:
-            self.paid_at = self.overdue_on = None
+            self.paid_at = None
+            self.forget_notice()
         self._become(self._state_by_amounts())
 
     def keep_paid_by_credit(self, amount_minor: int) -> None:
         """What a payment had paid is the account's credit's from now on, so that it is not due again."""
         self.credit_used_minor += amount_minor
 
-    def fall_overdue(self, on: date) -> None:
+    def fall_overdue(self, on: date, *, bar_from: date) -> None:
+        """The customer has notice of it from this day on."""
         self._become(InvoiceState.OVERDUE)
-        self.overdue_on = on
+        self.overdue_on, self.bar_from = on, bar_from
+
+    def forget_notice(self) -> None:
+        """It costs nobody the service before there has been another one."""
+        self.overdue_on = self.bar_from = None
 
     def credit(self, amount_minor: int) -> None:
         """Take up to what is due off it by a credit note."""

@@ -78,7 +78,8 @@ FIRST_RETRY, LAST_RETRY = timedelta(minutes=1), timedelta(hours=6)
 
 
 class BillingSlice(Base):
-    """Some accounts of a billing run, by their ids from `first` to `last`. Locked by whoever bills them.
+    """Some accounts of a billing run, by their ids from `first` to `last`, of one currency (None, from before migration
+    0007: of any). Locked by whoever bills them.
 
     An account that could not be billed has a slice of its own: `failures` counts how often, `reason` is the last one's,
     and at `retry_at` it is tried again.
@@ -101,6 +102,7 @@ class BillingSlice(Base):
     run_id: Mapped[str] = mapped_column(ForeignKey("billing_runs.id"))
     first: Mapped[str] = mapped_column(Id)
     last: Mapped[str] = mapped_column(Id)
+    currency: Mapped[str | None] = mapped_column(String(3))
     accounts: Mapped[int] = mapped_column(Integer, default=0)
     invoices: Mapped[int] = mapped_column(Integer, default=0)
     total_minor: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -24,8 +24,8 @@ class AccountOut(BaseModel):
     kind: AccountKind
     status: AccountStatus
     barred_on: date | None
-    balance_due: Money
-    credit: Money = Field(description="paid too much: taken off the next invoice when it is issued")
+    balance_due: SumOut
+    credit: SumOut = Field(description="paid too much: taken off the next invoice when it is issued")
     created_at: datetime
 
     @classmethod
@@ -37,8 +37,8 @@ class AccountOut(BaseModel):
             kind=account.kind,
             status=account.status,
             barred_on=account.barred_on,
-            balance_due=account.money(account.receivable_minor),
-            credit=account.money(account.credit_minor),
+            balance_due=SumOut(amount_minor=account.receivable_minor, currency=account.currency),
+            credit=SumOut(amount_minor=account.credit_minor, currency=account.currency),
             created_at=account.created_at,
         )
 
@@ -54,7 +54,7 @@ class StatementLineOut(BaseModel):
     invoice_number: str
     payment_id: str | None
     amount: Money = Field(description="above zero: owed; below zero: paid or credited")
-    balance: Money = Field(description="owed after it; below zero: in credit")
+    balance: SumOut = Field(description="owed after it; below zero: in credit")
     created_at: datetime
 
 

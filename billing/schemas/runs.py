@@ -1,5 +1,6 @@
 """Billing runs and dunning runs."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Self
 
@@ -9,6 +10,9 @@ from sqlalchemy import Row
 from billing.models import BillingRun, DunningRun, RunState
 from billing.schemas.shared import PERIOD, SumOut
 from common.schemas import Body
+
+Sums = tuple[int, int, int, Mapping[str | None, int]]
+"""`use_cases.billing_runs.Progress`."""
 
 
 class DunningRunOut(BaseModel):
@@ -52,13 +56,18 @@ class BillingRunOut(BaseModel):
     accounts: int = Field(description="accounts done so far")
     failed: int = Field(description="accounts that could not be billed yet; they are tried again")
     invoices: int
-    total: SumOut
+    total: SumOut = Field(description="of the invoices in the currency of new accounts")
+    totals: list[SumOut] = Field(description="of the invoices in each currency")
     created_at: datetime
     completed_at: datetime | None
 
     @classmethod
-    def of(cls, run: BillingRun, sums: tuple[int, int, int, int], currency: str) -> Self:
-        accounts, failed, invoices, total_minor = sums
+    def of(cls, run: BillingRun, sums: Sums, currency: str) -> Self:
+        accounts, failed, invoices, of_slices = sums
+        totals = {currency: 0}
+        for of_currency, total_minor in of_slices.items():
+            code = of_currency or currency
+            totals[code] = totals.get(code, 0) + total_minor
         return cls(
             id=run.id,
             period=run.period,
@@ -66,7 +75,8 @@ class BillingRunOut(BaseModel):
             accounts=accounts,
             failed=failed,
             invoices=invoices,
-            total=SumOut(amount_minor=total_minor, currency=currency),
+            total=SumOut(amount_minor=totals[currency], currency=currency),
+            totals=[SumOut(amount_minor=amount, currency=code) for code, amount in totals.items()],
             created_at=run.created_at,
             completed_at=run.completed_at,
         )

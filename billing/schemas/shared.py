@@ -44,7 +44,7 @@ class CustomerQuery(BaseModel):
 
 
 class SumOut(BaseModel):
-    """Money over all customers: not bounded as a single amount is."""
+    """Money summed up, over customers or over bills: not bounded as a single amount is."""
 
     amount_minor: int
     currency: str

@@ -94,16 +94,17 @@ def deactivate_account(session: Session, *, user_id: str, at: datetime) -> Accou
 
 
 def lock_account_of(session: Session, user_id: str) -> Account:
-    """The user's account, held until the commit. Raises NotFound."""
-    account = session.scalar(select(Account).where(Account.user_id == user_id).with_for_update())
+    """The user's account as it is now, held until the commit. Raises NotFound."""
+    found = select(Account).where(Account.user_id == user_id).with_for_update()
+    account = session.scalar(found.execution_options(populate_existing=True))
     if account is None:
         raise NotFound("This user has no billing account, or not yet")
     return account
 
 
 def lock_account(session: Session, account_id: str) -> Account:
-    """An account that is known to exist, held until the commit."""
-    return session.get_one(Account, account_id, with_for_update=True)
+    """An account that is known to exist, as it is now, held until the commit."""
+    return session.get_one(Account, account_id, with_for_update=True, populate_existing=True)
 
 
 def _account_to_be(session: Session, user_id: str) -> Account:

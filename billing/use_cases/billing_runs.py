@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from billing.config import BillingTerms
 from billing.errors import PeriodNotBegun
-from billing.models import BillingRun, BillingSlice, RunState
+from billing.models import Account, BillingRun, BillingSlice, RunState
 from billing.use_cases.billing_slices import bill_slice, candidates, retry_slice
 from billing.use_cases.periods import period_of
 from common import clock
@@ -24,12 +24,13 @@ PLANNED_AT_ONCE = 20
 
 
 class Progress(NamedTuple):
-    """Accounts done, accounts that could not be billed yet, invoices and their total in minor units."""
+    """Accounts done, accounts that could not be billed yet, invoices, and their sums by currency in minor units
+    (None: slices from before migration 0007)."""
 
     accounts: int
     failed: int
     invoices: int
-    total_minor: int
+    totals: dict[str | None, int]
 
 
 def start_run(session: Session, *, run_id: str, period: str, requested_by: str) -> BillingRun:
@@ -88,23 +89,37 @@ def advance_run(session: Session, terms: BillingTerms) -> bool:
 def progress(session: Session, run: BillingRun) -> Progress:
     """What has been done so far."""
     sums = select(
+        BillingSlice.currency,
         func.sum(BillingSlice.accounts),
         func.count(BillingSlice.retry_at),
         func.sum(BillingSlice.invoices),
         func.sum(BillingSlice.total_minor),
     ).where(BillingSlice.run_id == run.id)
-    return Progress(*(int(found or 0) for found in session.execute(sums).one()))
+    rows = session.execute(sums.group_by(BillingSlice.currency).order_by(BillingSlice.currency)).all()
+    return Progress(
+        accounts=sum(int(accounts) for _, accounts, _, _, _ in rows),
+        failed=sum(failed for _, _, failed, _, _ in rows),
+        invoices=sum(int(invoices) for _, _, _, invoices, _ in rows),
+        totals={currency: int(total_minor) for currency, _, _, _, total_minor in rows},
+    )
 
 
 def _plan(session: Session, run: BillingRun) -> None:
-    """Cut the next accounts into slices."""
-    found = candidates(run.period, after=run.cursor).limit(SLICE * PLANNED_AT_ONCE)
-    account_ids = session.scalars(found).all()
-    for start in range(0, len(account_ids), SLICE):
-        part = account_ids[start : start + SLICE]
-        session.add(
-            BillingSlice(run_id=run.id, first=part[0], last=part[-1], accounts=0, invoices=0, total_minor=0)
-        )
-    run.planned = len(account_ids) < SLICE * PLANNED_AT_ONCE
-    if account_ids:
-        run.cursor = account_ids[-1]
+    """Cut the next accounts into slices, each of one currency."""
+    next_ones = candidates(run.period, after=run.cursor).limit(SLICE * PLANNED_AT_ONCE).subquery()
+    found = session.execute(
+        select(Account.id, Account.currency)
+        .join(next_ones, next_ones.c.account_id == Account.id)
+        .order_by(Account.id)
+    ).all()
+    by_currency: dict[str, list[str]] = {}
+    for account_id, currency in found:
+        by_currency.setdefault(currency, []).append(account_id)
+    for currency, account_ids in by_currency.items():
+        for start in range(0, len(account_ids), SLICE):
+            part = account_ids[start : start + SLICE]
+            sums = {"accounts": 0, "invoices": 0, "total_minor": 0}
+            session.add(BillingSlice(run_id=run.id, first=part[0], last=part[-1], currency=currency, **sums))
+    run.planned = len(found) < SLICE * PLANNED_AT_ONCE
+    if found:
+        run.cursor = found[-1].id

@@ -13,7 +13,7 @@ from sqlalchemy import exists, select, union
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from billing.config import BillingTerms, Tax
+from billing.config import BillingTerms
 from billing.models import (
     Account,
     BillingRun,
@@ -23,13 +23,11 @@ from billing.models import (
     Subscription,
     UsageTotal,
 )
-from billing.use_cases.billed import keep
-from billing.use_cases.corrections import credit_invoice, creditable
+from billing.use_cases.billed import BilledItem, keep
+from billing.use_cases.corrections import credit_net
 from billing.use_cases.due import Due
-from billing.use_cases.invoices import draft_invoice, issue_drafts
-from billing.use_cases.taxes import tax_lines
+from billing.use_cases.invoices import Line, draft_invoice, issue_drafts
 from common import clock, ids
-from common.money import Money
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +58,7 @@ def bill_slice(session: Session, run: BillingRun, mine: BillingSlice, terms: Bil
             run_id=run.id,
             first=account.id,
             last=account.id,
+            currency=account.currency,
             accounts=0,
             invoices=0,
             total_minor=0,
@@ -93,8 +92,10 @@ def _lock_accounts(session: Session, run: BillingRun, mine: BillingSlice) -> Seq
         Invoice.run_id.is_not(None),
         Invoice.state != InvoiceState.VOID,
     )
-    wanted = select(Account).where(Account.id.in_(account_ids), ~billed).order_by(Account.id)
-    return session.scalars(wanted.with_for_update()).all()
+    wanted = select(Account).where(Account.id.in_(account_ids), ~billed)
+    if mine.currency is not None:
+        wanted = wanted.where(Account.currency == mine.currency)
+    return session.scalars(wanted.order_by(Account.id).with_for_update()).all()
 
 
 def _bill_whom_it_can(
@@ -119,50 +120,51 @@ def _bill_whom_it_can(
 def _bill(
     session: Session, run: BillingRun, accounts: Sequence[Account], terms: BillingTerms
 ) -> list[Invoice]:
+    """What counters give numbers for comes last: others wait for them."""
     due = Due(session, accounts, run.period)
-    due_on = clock.today() + timedelta(days=terms.payment_days)
-    drafts = []
+    drafts, less = [], []
     for account in accounts:
-        billed_now = due.lines_of(account)
-        net = sum(line.amount_minor for line, _ in billed_now)
-        if net > 0:
-            draft = draft_invoice(
-                account,
-                invoice_id=ids.new_id(),
-                lines=[line for line, _ in billed_now],
-                due_on=due_on,
-                period=run.period,
-                taxes=terms.taxes,
-                run_id=run.id,
-                billed_items=keep([item for _, item in billed_now]),
-            )
-            drafts.append((account, draft))
-        elif net < 0:
-            _give_back(session, account, -net, terms.taxes)
+        lines = due.lines_of(account)
+        more = [(line, item) for line, item in lines if item.amount_minor > 0]
+        less += [(account, item) for _, item in lines if item.amount_minor < 0]
+        if more:
+            drafts.append((account, _draft(account, run, more, terms)))
+    due.write()
+    for account, item in less:
+        _give_back(session, account, item)
     if drafts:
         issue_drafts(session, drafts)
-    due.write()
     return [invoice for _, invoice in drafts]
 
 
-def _give_back(session: Session, account: Account, net_minor: int, taxes: Sequence[Tax]) -> None:
-    """More had been billed than is due: credit notes on the invoices that did, the newest first."""
-    taxed = tax_lines(net_minor, account.currency, taxes)
-    left = net_minor + sum(line["amount"]["amount_minor"] for line in taxed)
-    billed = select(Invoice).where(
-        Invoice.account_id == account.id, Invoice.run_id.is_not(None), Invoice.state != InvoiceState.VOID
+def _draft(
+    account: Account, run: BillingRun, billed: Sequence[tuple[Line, BilledItem]], terms: BillingTerms
+) -> Invoice:
+    return draft_invoice(
+        account,
+        invoice_id=ids.new_id(),
+        lines=[line for line, _ in billed],
+        due_on=clock.today() + timedelta(days=terms.payment_days),
+        period=run.period,
+        taxes=terms.taxes,
+        run_id=run.id,
+        billed_items=keep([item for _, item in billed]),
     )
-    for invoice in session.scalars(billed.order_by(Invoice.id.desc())):
-        amount = min(left, creditable(session, invoice))
-        if amount > 0:
-            credit_invoice(
-                session,
-                note_id=ids.new_id(),
-                invoice_id=invoice.id,
-                amount=Money(amount_minor=amount, currency=account.currency),
-                reason="subscription changed or cancelled",
-                created_by=None,
-            )
-            left -= amount
+
+
+def _give_back(session: Session, account: Account, item: BilledItem) -> None:
+    """More had been billed of a month than is due: credit notes on the invoices for it or later, the newest first, with
+    the taxes that each had. What was waived on those by credit notes before does not come back a second time."""
+    left = -item.amount_minor
+    billed = select(Invoice.id).where(
+        Invoice.account_id == account.id,
+        Invoice.run_id.is_not(None),
+        Invoice.period >= item.period,
+        Invoice.state != InvoiceState.VOID,
+    )
+    for invoice_id in session.scalars(billed.order_by(Invoice.id.desc())).all():
+        left -= credit_net(
+            session, invoice_id=invoice_id, net_minor=left, reason="subscription changed or cancelled"
+        )
         if left == 0:
             return

@@ -17,7 +17,7 @@ from billing.models import (
     LedgerKind,
 )
 from billing.use_cases.accounts import next_number
-from billing.use_cases.dunning import bar_from
+from billing.use_cases.dunning import give_notice
 from billing.use_cases.invoices import lock_invoice, restore_if_clear
 from billing.use_cases.ledger import post
 from common import clock, ids
@@ -81,6 +81,24 @@ def credit_invoice(
     return note
 
 
+def credit_net(session: Session, *, invoice_id: str, net_minor: int, reason: str) -> int:
+    """Take up to so much off an invoice, with the taxes that it had on that; what it was, both in minor units."""
+    _, invoice = lock_invoice(session, invoice_id)
+    done = invoice.total_minor - creditable(session, invoice)
+    net_done = _net_of(invoice, done)
+    net = min(net_minor, invoice.subtotal_minor - net_done)
+    if net > 0:
+        credit_invoice(
+            session,
+            note_id=ids.new_id(),
+            invoice_id=invoice_id,
+            amount=invoice.money(_gross_of(invoice, net_done + net) - done),
+            reason=reason,
+            created_by=None,
+        )
+    return net
+
+
 def creditable(session: Session, invoice: Invoice) -> int:
     """What credit notes may still take off an invoice, in minor units."""
     credited = select(func.sum(CreditNote.amount_minor)).where(CreditNote.invoice_id == invoice.id)
@@ -141,13 +159,16 @@ def resolve_dispute(
             created_by=resolved_by,
         )
     if invoice.state is InvoiceState.OVERDUE:
-        invoice.overdue_on = clock.today()
-        session.add(events.invoice_overdue(invoice, bar_from=bar_from(invoice, rules)))
+        give_notice(session, invoice, rules)
     return dispute
 
 
 def _net_of(invoice: Invoice, gross_minor: int) -> int:
     """The revenue in a part of an invoice's total, half up."""
-    if invoice.total_minor == 0:
-        return 0
     return (2 * gross_minor * invoice.subtotal_minor + invoice.total_minor) // (2 * invoice.total_minor)
+
+
+def _gross_of(invoice: Invoice, net_minor: int) -> int:
+    """The part of an invoice's total that has so much revenue in it: `_net_of` the other way round, exactly, since an
+    invoice's total is never below its subtotal."""
+    return (2 * net_minor * invoice.total_minor + invoice.subtotal_minor) // (2 * invoice.subtotal_minor)

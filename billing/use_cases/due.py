@@ -57,7 +57,8 @@ class Due:
         }
 
     def lines_of(self, account: Account) -> list[tuple[Line, BilledItem]]:
-        """The lines of its next invoice, each with what it bills; they count as billed with `write`."""
+        """What is due of it, each line with what it bills (below zero: was billed and is not due); they count as billed
+        with `write`."""
         found = [line for each in self._subscriptions.get(account.id, ()) for line in self._fees_of(each)]
         for total in self._usage.get(account.id, ()):
             name = self._names[total.plan_id, total.kind, total.zone]

@@ -106,10 +106,11 @@ def _dun(session: Session, account: Account, run: DunningRun, rules: DunningRule
         session.add(events.invoice_reminder(invoice))
         run.reminders += 1
     for invoice in _open_where(session, account, queries.becomes_overdue(today)):
-        invoice.fall_overdue(today)
-        session.add(events.invoice_overdue(invoice, bar_from=bar_from(invoice, rules)))
+        give_notice(session, invoice, rules)
         run.invoices_overdue += 1
-    level = _level_due(session, account, today, rules)
+    overdue = [invoice for invoice in overdue_invoices(session, account) if not invoice.disputed]
+    _renew_notices(session, account, overdue, rules)
+    level = _level_due(account, overdue, today, rules)
     if level is None:
         return
     account.bar(level, today)
@@ -120,10 +121,24 @@ def _dun(session: Session, account: Account, run: DunningRun, rules: DunningRule
         run.hard_barred += 1
 
 
-def bar_from(invoice: Invoice, rules: DunningRules) -> date:
-    """The first day on which the service may be barred for an overdue invoice."""
-    assert invoice.overdue_on is not None
-    return max(invoice.due_on + rules.soft_bar_after, invoice.overdue_on + rules.notice)
+def give_notice(session: Session, invoice: Invoice, rules: DunningRules) -> None:
+    """Tell the customer today that it is overdue, and from which day on the service may be barred for it. A change of
+    the rules makes that no sooner."""
+    today = clock.today()
+    invoice.fall_overdue(today, bar_from=max(invoice.due_on + rules.soft_bar_after, today + rules.notice))
+    session.add(events.invoice_overdue(invoice))
+
+
+def _renew_notices(
+    session: Session, account: Account, overdue: Sequence[Invoice], rules: DunningRules
+) -> None:
+    """A notice is void once the customer has as much in credit: when that has gone elsewhere, there is a new one."""
+    covered = covered_by_credit(account, overdue)
+    for invoice in overdue:
+        if covered:
+            invoice.forget_notice()
+        elif invoice.overdue_on is None:
+            give_notice(session, invoice, rules)
 
 
 def _open_where(session: Session, account: Account, condition: ColumnElement[bool]) -> Sequence[Invoice]:
@@ -137,15 +152,16 @@ def _open_where(session: Session, account: Account, condition: ColumnElement[boo
     return session.scalars(found.order_by(Invoice.id)).all()
 
 
-def _level_due(session: Session, account: Account, today: date, rules: DunningRules) -> AccountStatus | None:
+def _level_due(
+    account: Account, overdue: Sequence[Invoice], today: date, rules: DunningRules
+) -> AccountStatus | None:
     """The bar that has become due, of which the customer had notice long enough; None for none."""
-    overdue = [invoice for invoice in overdue_invoices(session, account) if not invoice.disputed]
-    if covered_by_credit(account, overdue):
-        return None
     noticed = [
         invoice.due_on
         for invoice in overdue
-        if invoice.overdue_on is not None and invoice.overdue_on + rules.notice <= today
+        if invoice.overdue_on is not None
+        and invoice.overdue_on + rules.notice <= today
+        and (invoice.bar_from is None or invoice.bar_from <= today)
     ]
     if not noticed:
         return None

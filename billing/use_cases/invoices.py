@@ -165,12 +165,12 @@ def void_invoice(session: Session, *, invoice_id: str, voided_by: str) -> Invoic
 
 
 def lock_invoice(session: Session, invoice_id: str) -> tuple[Account, Invoice]:
-    """An invoice and its account, held until the commit. Raises NotFound."""
+    """An invoice and its account as they are now, held until the commit. Raises NotFound."""
     account_id = session.scalar(select(Invoice.account_id).where(Invoice.id == invoice_id))
     if account_id is None:
         raise NotFound()
     account = lock_account(session, account_id)
-    return account, session.get_one(Invoice, invoice_id, with_for_update=True)
+    return account, session.get_one(Invoice, invoice_id, with_for_update=True, populate_existing=True)
 
 
 def overdue_invoices(session: Session, account: Account) -> Sequence[Invoice]:

@@ -127,6 +127,7 @@ def grant_allowances(
 ) -> None:  # fmt: skip
     """What an activated service brings; anew when it is on for longer than before. Safe to repeat, and to come after
     the event of its end."""
+    _hold_account(session, user_id)
     ended = session.get(EndedService, service_id)
     if ended is not None and starts_at <= ended.ended_at and (ends_at is None or ended.ended_at < ends_at):
         ends_at = ended.ended_at
@@ -146,8 +147,9 @@ def grant_allowances(
             )  # fmt: skip
 
 
-def end_allowances(session: Session, *, service_id: str, at: datetime) -> None:
+def end_allowances(session: Session, *, service_id: str, user_id: str, at: datetime) -> None:
     """A service is off: what is left of its allowances lapses. Safe to repeat, and to come first."""
+    _hold_account(session, user_id)
     ended = session.get(EndedService, service_id, with_for_update=True)
     if ended is None:
         session.add(EndedService(service_id=service_id, ended_at=at))
@@ -156,6 +158,11 @@ def end_allowances(session: Session, *, service_id: str, at: datetime) -> None:
     for allowance in session.scalars(select(Allowance).where(Allowance.service_id == service_id)):
         if allowance.ends_at is None or at < allowance.ends_at:
             allowance.ends_at = at
+
+
+def _hold_account(session: Session, user_id: str) -> None:
+    """Nobody rates the user's usage meanwhile; without an account there is none."""
+    session.execute(select(Account.id).where(Account.user_id == user_id).with_for_update())
 
 
 class _Rating:

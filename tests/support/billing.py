@@ -146,10 +146,15 @@ def admin() -> dict[str, str]:
 
 
 def offer_plan(
-    client: FlaskClient, code: str = "mobile-100", price: int = 300_000, **changes: Any
+    client: FlaskClient, code: str = "mobile-100", price: int = 300_000, currency: str = "LKR", **changes: Any
 ) -> dict[str, Any]:
     """A plan of category `mobile` without rates, as it is answered."""
-    body = {"code": code, "name": code.title(), "category": "mobile", "price": rupees(price)} | changes
+    body = {
+        "code": code,
+        "name": code.title(),
+        "category": "mobile",
+        "price": rupees(price, currency),
+    } | changes
     answer = client.post("/api/billing/admin/plans", json=body, headers=admin())
     assert answer.status_code == 201, answer.text
     return _document(answer)

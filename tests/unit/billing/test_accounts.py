@@ -12,9 +12,10 @@ from sqlalchemy import select
 from billing.handlers import HANDLERS
 from billing.models import Account
 from common import clock, ids
-from common.db import reading
+from common.db import reading, transaction
 from common.messaging import NotYet
-from tests.support.billing import account_of, open_account
+from common.money import MAX_MINOR
+from tests.support.billing import account_of, open_account, rupees
 from tests.support.services import an_event, bearer, deliver
 
 PROFILE = {"changed": ["name"], "phone": "+94771234567", "email": None, "language": "si"}
@@ -94,6 +95,16 @@ def test_who_was_gone_and_is_back_has_an_open_account(client: FlaskClient) -> No
         with reading() as session:
             gone.append(session.scalars(select(Account)).one().deactivated_at is not None)
     assert gone == [True, True, False]
+
+
+def test_an_account_tells_what_is_owed_and_in_credit_however_much_it_is(client: FlaskClient) -> None:
+    """Single amounts are bounded, but nobody bounds how many bills stay unpaid."""
+    user_id = open_account()
+    with transaction() as session:
+        account = session.scalars(select(Account)).one()
+        account.receivable_minor, account.credit_minor = 3 * MAX_MINOR, 2 * MAX_MINOR
+    told = account_of(client, user_id)
+    assert (told["balance_due"], told["credit"]) == (rupees(3 * MAX_MINOR), rupees(2 * MAX_MINOR))
 
 
 def test_customers_see_their_own_account_and_agents_anyones(client: FlaskClient) -> None:

@@ -189,7 +189,9 @@ class Books(RuleBasedStateMachine):
     def the_books_balance(self) -> None:
         with reading() as session:
             entries = session.scalars(select(LedgerEntry)).all()
-            owners = {t.id: t.account_id for t in session.scalars(select(LedgerTransaction))}
+            facts = session.scalars(select(LedgerTransaction).order_by(LedgerTransaction.id)).all()
+            owners = {fact.id: fact.account_id for fact in facts}
+            told = {fact.account_id: fact.balance_minor for fact in facts}
             accounts = session.scalars(select(Account)).all()
             invoices = session.scalars(select(Invoice)).all()
         sums, of_account, due = Counter[str](), Counter[tuple[str, str]](), Counter[str]()
@@ -202,6 +204,7 @@ class Books(RuleBasedStateMachine):
         for invoice in invoices:
             due[invoice.account_id] += invoice.due_minor
         for account in accounts:
+            assert told.get(account.id, 0) == account.receivable_minor - account.credit_minor
             assert (
                 account.receivable_minor
                 == of_account[account.id, LedgerAccount.RECEIVABLE]
@@ -252,32 +255,35 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def what_counts_as_billed_stands_on_invoices(self) -> None:
-        """Of runs, that are not void; less what their credit notes gave back, each rounded by a cent or two."""
+        """Of runs, that are not void; less what their credit notes gave back, to the cent."""
         with reading() as session:
             owners = {one.id: one.account_id for one in session.scalars(select(Subscription))}
             fees = session.scalars(select(BilledFee)).all()
             totals = session.scalars(select(UsageTotal)).all()
             invoices = {one.id: one for one in session.scalars(select(Invoice))}
             notes = session.scalars(select(CreditNote).where(CreditNote.created_by.is_(None))).all()
-        left, rounded = Counter[str](), Counter[str]()
+        left = Counter[str]()
         for invoice in invoices.values():
             if invoice.run_id is not None and invoice.state is not InvoiceState.VOID:
                 left[invoice.account_id] += invoice.subtotal_minor
         for note in notes:
             left[invoices[note.invoice_id].account_id] -= note.net_minor
-            rounded[invoices[note.invoice_id].account_id] += 2
         for fee in fees:
             left[owners[fee.subscription_id]] -= fee.billed_minor
         for total in totals:
             left[total.account_id] -= total.billed_minor
-        assert all(amount >= -rounded[account_id] for account_id, amount in left.items())
+        assert all(amount >= 0 for amount in left.values())
 
     @invariant()
     def nobody_is_barred_without_notice(self) -> None:
-        """Of something that was overdue then, seven days before at least."""
-        notices = [(e.subject, e.time) for e in emitted("invoice.overdue")]
+        """Of something that was overdue then, seven days before at least, and not before the day that it named."""
+        notices = [(e.subject, e.time, e.data["bar_from"]) for e in emitted("invoice.overdue")]
         for event in emitted("account.barred"):
-            assert any(who == event.subject and event.time - at >= timedelta(days=7) for who, at in notices)
+            on = event.time.astimezone(clock.OPERATOR_ZONE).date().isoformat()
+            assert any(
+                who == event.subject and event.time - at >= timedelta(days=7) and bar_from <= on
+                for who, at, bar_from in notices
+            )
         with reading() as session:
             for account in session.scalars(select(Account).where(Account.status != AccountStatus.ACTIVE)):
                 assert account.receivable_minor > account.credit_minor

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -14,7 +15,7 @@ from billing.handlers import HANDLERS
 from billing.models import Account, UsageTotal
 from billing.use_cases import billing_runs, billing_slices
 from common import clock
-from common.db import transaction
+from common.db import db, transaction
 from tests.support.billing import (
     a_record,
     account_of,
@@ -29,7 +30,7 @@ from tests.support.billing import (
     trial_balance,
     use,
 )
-from tests.support.services import an_event, bearer, deliver, emitted
+from tests.support.services import an_event, bearer, deliver, emitted, make_app
 
 START = datetime(2026, 11, 10, 6, tzinfo=UTC)
 
@@ -113,11 +114,9 @@ def test_a_change_after_the_bill_comes_onto_the_next_one(client: FlaskClient) ->
     )
     until(2026, 12, 2)
     run_billing(client, "2026-12")
-    assert lines(invoices_of(client, user_id)[1]) == [
-        ("Mobile-100 · 2026-11 · 11/30", -100_000),
-        ("Mobile-500 · 2026-11 · 10/30", 200_000),
-        ("Mobile-500 · 2026-12", 600_000),
-    ]
+    november, december = invoices_of(client, user_id)
+    assert lines(december) == [("Mobile-500 · 2026-11 · 10/30", 200_000), ("Mobile-500 · 2026-12", 600_000)]
+    assert november["amount_credited"] == rupees(100_000)  # ten days of Mobile-100
 
 
 def test_a_change_with_the_next_month_waits_for_it(client: FlaskClient) -> None:
@@ -175,6 +174,78 @@ def test_cancelled_now_after_the_bill_gives_the_days_back_as_credit(client: Flas
     until(2027, 1, 1)
     assert run_billing(client, "2027-01")["accounts"] == 0
     assert trial_balance(client)["balanced"]
+
+
+TAX = {"code": "VAT", "name": "VAT", "rate_percent": "15"}
+
+
+def test_what_comes_back_has_the_taxes_with_which_it_was_billed(database_url: str, tmp_path: Path) -> None:
+    def app(rate: str) -> Flask:
+        return make_app("billing", database_url, tmp_path, taxes=[TAX | {"rate_percent": rate}])
+
+    with (before := app("15")).app_context():
+        client, user_id = before.test_client(), open_account()
+        held = subscribe(client, user_id, offer_plan(client, price=99_999))
+        run_billing(client, "2026-11")
+        (invoice,) = invoices_of(client, user_id)
+        assert invoice["total"] == rupees(80_499)  # 21 of 30 days: 699.99, and 15 %
+        db.engine.dispose()
+    until(2026, 11, 21)
+    with (after := app("18")).app_context():
+        client = after.test_client()
+        path = f"/api/billing/subscriptions/{held['id']}/cancel"
+        client.post(path, json={"when": "now"}, headers=bearer(user_id))
+        until(2026, 12, 1)
+        run_billing(client, "2026-12")
+        (note,) = client.get(
+            f"/api/billing/invoices/{invoice['id']}/credit-notes", headers=bearer(user_id)
+        ).json["items"]
+        assert (note["net"], note["tax"]) == (rupees(33_333), rupees(5_000))  # ten days
+        assert account_of(client, user_id)["balance_due"] == rupees(80_499 - 38_333)
+        db.engine.dispose()
+
+
+@pytest.mark.parametrize("waived", [300_000, 250_000])
+def test_what_was_waived_does_not_come_back_when_the_subscription_changes(
+    client: FlaskClient, waived: int
+) -> None:
+    """All of a month's bill, or so much that less is left of it than comes back: not off another month's either."""
+    user_id, small, big = open_account(), offer_plan(client), offer_plan(client, "mobile-500", 600_000)
+    held = subscribe(client, user_id, small)
+    run_billing(client, "2026-11")
+    pay(user_id, invoices_of(client, user_id)[0]["id"], 210_000)
+    until(2026, 12, 1)
+    run_billing(client, "2026-12")
+    path = f"/api/billing/admin/invoices/{invoices_of(client, user_id)[1]['id']}/credit-notes"
+    client.post(path, json={"amount": rupees(waived), "reason": "line was down"}, headers=admin())
+    until(2026, 12, 21)
+    path = f"/api/billing/subscriptions/{held['id']}/change"
+    client.post(path, json={"plan_id": big["id"]}, headers=bearer(user_id))
+    until(2027, 1, 2)
+    run_billing(client, "2027-01")
+    november, december, january = invoices_of(client, user_id)
+    assert (november["amount_credited"], december["amount_credited"]) == (rupees(0), rupees(300_000))
+    assert lines(january) == [("Mobile-500 · 2026-12 · 11/31", 212_903), ("Mobile-500 · 2027-01", 600_000)]
+    assert account_of(client, user_id)["balance_due"] == january["amount_due"] == rupees(812_903)
+
+
+def test_a_run_over_accounts_of_two_currencies_tells_the_sum_of_each(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(billing_runs, "SLICE", 2)
+    apps = [make_app("billing", database_url, tmp_path, currency=currency) for currency in ("LKR", "USD")]
+    kinds = [*zip(apps, ("LKR", "USD"), (300_000, 900), strict=True)]
+    for n, (app, currency, price) in enumerate(kinds * 2):
+        with app.app_context():
+            client = app.test_client()
+            subscribe(client, open_account(), offer_plan(client, f"plan-{n}", price, currency))
+    for app in apps:
+        with app.app_context():
+            run = run_billing(app.test_client(), "2026-11")
+            db.engine.dispose()
+    assert (run["state"], run["accounts"], run["invoices"]) == ("completed", 4, 4)
+    assert run["totals"] == [rupees(1_260, "USD"), rupees(420_000)]
+    assert run["total"] == rupees(1_260, "USD")
 
 
 def test_cancelled_with_the_month_is_billed_to_its_end_and_no_further(client: FlaskClient) -> None:

@@ -1,12 +1,13 @@
 """Dunning: nobody is cut off without notice, and who has paid is let in again."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
 
 from billing import worker
 from billing.config import DunningRules
@@ -175,14 +176,14 @@ def test_an_account_that_cannot_be_dunned_does_not_keep_the_others_waiting(
 ) -> None:
     users = [open_account() for _ in range(3)]
     bills = [bill(client, user_id, due_on=days_ago(1)) for user_id in users]
-    bar_from = dunning.bar_from
+    give_notice = dunning.give_notice
 
-    def fail_for_the_first(invoice: Invoice, rules: DunningRules) -> date:
+    def fail_for_the_first(session: Session, invoice: Invoice, rules: DunningRules) -> None:
         if invoice.id == bills[0]["id"]:
             raise KeyError("a bug")
-        return bar_from(invoice, rules)
+        give_notice(session, invoice, rules)
 
-    monkeypatch.setattr(dunning, "bar_from", fail_for_the_first)
+    monkeypatch.setattr(dunning, "give_notice", fail_for_the_first)
     run = dun(client)
     assert (run["state"], run["accounts"], run["failed"], run["invoices_overdue"]) == ("completed", 3, 1, 2)
     assert [event.subject for event in emitted("invoice.overdue")] == users[1:]
@@ -229,6 +230,49 @@ def test_who_has_enough_in_credit_is_not_barred(client: FlaskClient) -> None:
     dun(client)
     assert invoice_of(client, user_id, late["id"])["state"] == "overdue"
     assert status(client, user_id) == "active"
+
+
+def test_stricter_rules_bar_nobody_before_the_day_that_the_notice_named(
+    client: FlaskClient, database_url: str, tmp_path: Path
+) -> None:
+    user_id = open_account()
+    bill(client, user_id, due_on=days_ago(1))
+    dun(client)
+    assert emitted("invoice.overdue")[0].data["bar_from"] == "2026-12-04"
+    rules = {"dunning_soft_bar_days": 2, "dunning_hard_bar_days": 3, "dunning_notice_days": 1}
+    stricter = make_app("billing", database_url, tmp_path, **rules)
+    with stricter.app_context():
+        after(12)
+        dun(stricter.test_client())
+        assert status(stricter.test_client(), user_id) == "active"
+        after(1)
+        dun(stricter.test_client())
+        assert status(stricter.test_client(), user_id) == "soft_barred"
+        db.engine.dispose()
+
+
+def test_credit_that_pays_another_bill_bars_nobody_without_a_new_notice_of_the_overdue_one(
+    client: FlaskClient,
+) -> None:
+    user_id = open_account()
+    late = bill(client, user_id, 1_000, due_on=days_ago(20))
+    other = bill(client, user_id, 1_000)
+    for _ in range(2):
+        pay(user_id, other["id"], 1_000)
+    for _ in range(2):
+        dun(client)
+        after(10)
+    assert bill(client, user_id, 1_000)["state"] == "paid"
+    dun(client)
+    assert status(client, user_id) == "active"
+    told = [(event.data["invoice_id"], event.data["bar_from"]) for event in emitted("invoice.overdue")]
+    assert told == [(late["id"], "2026-11-28"), (late["id"], "2026-12-18")]
+    after(6)
+    dun(client)
+    assert status(client, user_id) == "active"
+    after(1)
+    dun(client)
+    assert status(client, user_id) == "soft_barred"
 
 
 def test_after_a_refund_the_customer_gets_a_new_notice_before_a_new_bar(client: FlaskClient) -> None:

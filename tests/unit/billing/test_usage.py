@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,10 +13,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from billing.handlers import HANDLERS
 from billing.models.tariffs import Rate
+from billing.use_cases.accounts import lock_account_of
 from common import clock, contracts, ids
+from common.db import db, transaction
 from tests.support.billing import (
     a_record,
     admin,
@@ -26,7 +30,7 @@ from tests.support.billing import (
     subscribe,
     use,
 )
-from tests.support.services import an_event, bearer, deliver, emitted
+from tests.support.services import an_event, bearer, deliver, emitted, make_app
 
 DATA = {
     "kind": "data_mb",
@@ -197,6 +201,25 @@ def test_a_service_on_for_longer_brings_its_allowance_anew(client: FlaskClient, 
     bought = usage(client, user_id)["allowances"][0]
     assert (bought["granted"], bought["used"]) == (100, 60)
     assert [e.data["percent"] for e in emitted("usage.threshold_reached")] == [80, 50]
+
+
+@pytest.mark.parametrize("change", ["brought anew", "switched off"])
+def test_a_service_does_not_change_while_its_customers_usage_is_being_rated(
+    database_url: str, tmp_path: Path, change: str
+) -> None:
+    """Which begins with locking the account. Else what comes anew would count as used, what has ended would cover."""
+    app = make_app("billing", database_url, tmp_path, lock_timeout_s=0.1)
+    with app.app_context():
+        user_id = open_account()
+        service_id = activate(user_id, clock.now() + timedelta(days=1), granted=100)
+        with transaction() as session:
+            lock_account_of(session, user_id)
+            with pytest.raises(OperationalError):
+                if change == "brought anew":
+                    activate(user_id, clock.now() + timedelta(days=2), service_id=service_id, granted=100)
+                else:
+                    deactivate(user_id, service_id)
+        db.engine.dispose()
 
 
 def test_abroad_only_what_was_bought_for_abroad_covers(client: FlaskClient, user_id: str) -> None:
