@@ -33,7 +33,7 @@ export function showMessages(list, thread, say, below = () => null) {
       below: () => below(message),
       foot: clockTime(message.created_at) + (message.sender.id === mine && message.seq <= others ? ` · ${say("read")}` : ""),
     })),
-    ...thread.outbox.map((wish) => ({
+    ...thread.outbox.list.map((wish) => ({
       key: `w${wish.id}`, side: wish.refused ? "mine refused" : "mine waiting", who: say("you"), body: wish.body,
       foot: wish.refused || say("unsent"), drop: wish.refused && wish.id, below: () => null,
     })),
@@ -85,10 +85,10 @@ export function wireComposer(form, field, current) {
     const body = field.value.trim();
     const thread = current();
     if (!body || !thread) return;
-    field.value = "";
+    thread.say(body);
+    field.value = ""; // not before it is kept
     told = 0;
     typing(false);
-    thread.say(body);
     field.focus();
   });
 }

@@ -2,6 +2,7 @@
 import { $, element, showMessages, wireComposer } from "./care.js";
 import { Line } from "./line.js";
 import { showOffer } from "./offers.js";
+import { alone } from "./outbox.js";
 import { Refused, Session, wireSignIn } from "./session.js";
 import { say, speak } from "./texts.js";
 import { Thread } from "./thread.js";
@@ -19,7 +20,7 @@ function show() {
   const conversation = thread.conversation;
   const closed = conversation && conversation.state === "closed";
   $("state").textContent = conversation ? describe(conversation) : "";
-  $("greeting").hidden = thread.messages.size > 0 || thread.outbox.length > 0;
+  $("greeting").hidden = thread.messages.size > 0 || thread.outbox.list.length > 0;
   showMessages($("messages"), thread, say, below);
   const writer = conversation && conversation.agent ? conversation.agent.name || say("agent") : say("agent");
   $("typing").textContent = thread.typers.size ? `${writer} ${say("typing")}` : "";
@@ -34,7 +35,10 @@ function show() {
 const below = (message) => showOffer(session, message, say);
 
 function describe(conversation) {
-  if (conversation.state === "assigned") return `${say("state_assigned")} ${conversation.agent.name || say("agent")}`;
+  if (conversation.state === "assigned") {
+    const there = thread.online && thread.online.has(conversation.agent.id) ? ` · ${say("online")}` : "";
+    return `${say("state_assigned")} ${conversation.agent.name || say("agent")}${there}`;
+  }
   const parts = [say(`state_${conversation.state}`)];
   if (conversation.state === "queued" && thread.queue) {
     parts.push(say("place", { n: thread.queue.position }));
@@ -73,10 +77,13 @@ async function attempt(work) {
 }
 
 // The newest conversation: one that is open, or to be read again the last that was closed, or a new one.
-async function open(anew = false) {
-  const { items } = await session.api(`${API}?limit=5`);
-  const last = items.find((item) => item.state !== "closed") || (anew ? null : items[0]);
-  thread.begin(last || (await session.api(API, "POST", {})));
+// Not two tabs at once: both would make one.
+function open(anew = false) {
+  return alone(`sri-care:open:${session.user.id}`, async () => {
+    const { items } = await session.api(`${API}?limit=5`);
+    const last = items.find((item) => item.state !== "closed") || (anew ? null : items[0]);
+    thread.begin(last || (await session.api(API, "POST", {})));
+  });
 }
 
 function startThread() {
@@ -102,6 +109,7 @@ async function enter() {
 }
 
 session.onEnd = () => {
+  if (thread) thread.close();
   if (line) line.close();
   line = thread = null;
   show();

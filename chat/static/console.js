@@ -35,13 +35,18 @@ function show() {
   $("conversation").hidden = $("side").hidden = !thread;
   if (!thread) return;
   const conversation = thread.conversation;
-  $("who").textContent = conversation ? name(conversation) : "";
+  $("who").textContent = conversation ? name(conversation) + presence(thread) : "";
   const state = conversation && conversation.state;
   $("accept").hidden = state !== "queued" && state !== "bot";
   $("end").hidden = $("compose").hidden = state === "closed";
   showMessages($("messages"), thread, say);
   $("typing").textContent = thread.typers.size ? `${name(conversation)} ${say("typing")}` : "";
   thread.markRead();
+}
+
+function presence(thread) {
+  if (!thread.online) return "";
+  return ` · ${say(thread.online.has(thread.conversation.customer.id) ? "online" : "not_here")}`;
 }
 
 const minutesSince = (instant) => Math.max(0, Math.round((Date.now() - new Date(instant)) / 60_000));
@@ -71,6 +76,7 @@ function fillList(list, items) {
     const who = item.agent && item.agent.id !== session.user.id ? ` · ${item.agent.name || say("agent")}` : "";
     const label = `${name(item)}${item.subject ? ` – ${item.subject}` : ""}${who}`;
     const button = element("button", { type: "button", "aria-current": item.id === front ? "true" : null, text: label, onclick: () => bring(item.id) });
+    if (thread && thread.online && thread.online.has(item.customer.id)) button.prepend(element("span", { class: "online", role: "img", "aria-label": say("online") }));
     if (unread > 0 && item.id !== front) button.append(element("span", { class: "count", text: unread }));
     const since = item.state === "queued" ? item.queued_at : unanswered(thread) || (!thread && item.waiting_since);
     if (since) button.append(element("span", { class: "waits", text: say("waits", { n: minutesSince(since) }) }));

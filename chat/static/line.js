@@ -20,6 +20,7 @@ export class Line {
     });
     this.socket.on("disconnect", (reason) => {
       this.onState(false);
+      this.threads.forEach((thread) => thread.lost());
       if (reason === "io server disconnect") this.again();
     });
     this.socket.on("connect_error", (error) => {
@@ -29,6 +30,7 @@ export class Line {
     this.socket.on("message:new", (message) => this.of(message, (thread) => thread.receive(message)));
     this.socket.on("conversation:updated", (data) => this.threads.get(data.id)?.update(data));
     this.socket.on("message:read", (mark) => this.of(mark, (thread) => thread.read(mark)));
+    this.socket.on("presence", (data) => this.of(data, (thread) => thread.presence(data)));
     this.socket.on("typing", (data) => this.of(data, (thread) => thread.typing(data)));
     this.socket.on("queue:position", (place) => this.of(place, (thread) => thread.place(place)));
     this.renewal = setInterval(() => this.renew(), 60_000);
@@ -71,7 +73,7 @@ export class Line {
 
   close() {
     clearInterval(this.renewal);
-    this.threads.clear();
+    this.threads.forEach((thread) => thread.close());
     this.socket.disconnect();
   }
 }

@@ -1,32 +1,31 @@
 // A conversation that misses and doubles nothing.
+import { Outbox } from "./outbox.js";
 
-const kept = (key) => JSON.parse(localStorage.getItem(key) || "[]");
 const GIVE_UP = new Set(["validation_failed", "conversation_closed", "not_found", "forbidden", "agent_at_capacity"]);
 
 // One conversation as this page has it: `seq` is gapless, so what is missing is known and fetched.
 // What is written before the conversation is known is kept too, and sent as soon as it is.
 export class Thread {
   constructor(line, changed) {
-    Object.assign(this, { line, changed, id: null, have: 0, conversation: null, queue: null });
+    Object.assign(this, { line, changed, id: null, have: 0, conversation: null, queue: null, online: null });
     this.messages = new Map();
     this.reads = new Map();
     this.typers = new Map();
-    this.key = this.keyOf("new");
-    this.outbox = kept(this.key);
-    this.busy = this.sending = this.behind = false;
+    this.outbox = this.outboxOf("new");
+    this.busy = this.behind = false;
   }
 
-  keyOf(id) {
-    return `sri-care:outbox:${this.line.session.user.id}:${id}`;
+  outboxOf(place) {
+    return new Outbox(this.line.session.user.id, place, () => { this.changed(this); this.flush(); });
   }
 
   begin(conversation) {
     this.id = conversation.id;
     this.conversation = conversation;
     const early = this.outbox;
-    this.keep([]);
-    this.key = this.keyOf(this.id);
-    this.keep([...kept(this.key), ...early]);
+    this.outbox = this.outboxOf(this.id);
+    early.moveTo(this.outbox);
+    early.close();
     this.line.threads.set(this.id, this);
     this.changed(this);
     if (this.line.socket.connected) this.catchUp();
@@ -50,6 +49,7 @@ export class Thread {
         if (!answer.ok) break;
         answer.messages.forEach((message) => this.take(message));
         answer.read.forEach((mark) => this.reads.set(mark.user_id, mark.seq));
+        this.online = new Set(answer.online);
         this.conversation = answer.conversation;
         this.queue = answer.conversation.queue;
         this.behind ||= answer.has_more;
@@ -65,7 +65,7 @@ export class Thread {
   take(message) {
     this.messages.set(message.seq, message);
     while (this.messages.has(this.have + 1)) this.have += 1;
-    this.keep(this.outbox.filter((wish) => wish.id !== message.client_message_id));
+    this.outbox.remove(message.client_message_id);
   }
 
   receive(message) {
@@ -87,6 +87,21 @@ export class Thread {
     this.changed(this);
   }
 
+  // Who else is there; not known (null) while there is no connection.
+  presence({ user_id: user, online }) {
+    if (!this.online) return;
+    if (online) this.online.add(user);
+    else this.online.delete(user);
+    this.changed(this);
+  }
+
+  lost() {
+    this.online = null;
+    this.typers.forEach((timer) => clearTimeout(timer));
+    this.typers.clear();
+    this.changed(this);
+  }
+
   typing({ user_id: user, active }) {
     clearTimeout(this.typers.get(user));
     this.typers.delete(user);
@@ -101,46 +116,37 @@ export class Thread {
     this.changed(this);
   }
 
-  keep(outbox) {
-    this.outbox = outbox;
-    if (outbox.length) localStorage.setItem(this.key, JSON.stringify(outbox));
-    else localStorage.removeItem(this.key);
-  }
-
   say(body) {
-    this.keep([...this.outbox, { id: crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`, body }]);
+    this.outbox.add(body);
     this.changed(this);
     this.flush();
   }
 
   // In the order in which it was written, each with its id until it is answered: repeated, never doubled.
   async flush() {
-    if (this.sending || !this.id) return;
-    this.sending = true;
-    let wish;
-    while (this.line.socket.connected && (wish = this.outbox.find((one) => !one.refused))) {
-      try {
-        const payload = { conversation_id: this.id, client_message_id: wish.id, body: wish.body };
-        const answer = await this.line.ask("message:send", payload);
-        if (answer.ok) this.take(answer.message);
-        else if (GIVE_UP.has(answer.code)) this.refuse(wish, answer.detail);
-        else if (answer.code === "not_joined") await this.line.ask("conversation:join", { conversation_id: this.id, after_seq: this.have });
-        else await new Promise((wake) => setTimeout(wake, 1000));
-        this.changed(this);
-      } catch {
-        await new Promise((wake) => setTimeout(wake, 500));
-      }
-    }
-    this.sending = false;
+    if (!this.id || !this.line.socket.connected) return;
+    await this.outbox.flush((wish) => this.send(wish));
     if (this.messages.size && Math.max(...this.messages.keys()) > this.have) this.catchUp();
   }
 
-  refuse(wish, detail) {
-    this.keep(this.outbox.map((one) => (one.id === wish.id ? { ...one, refused: detail } : one)));
+  async send(wish) {
+    if (!this.line.socket.connected) return false;
+    try {
+      const payload = { conversation_id: this.id, client_message_id: wish.id, body: wish.body };
+      const answer = await this.line.ask("message:send", payload);
+      if (answer.ok) this.take(answer.message);
+      else if (GIVE_UP.has(answer.code)) this.outbox.refuse(wish, answer.detail);
+      else if (answer.code === "not_joined") await this.line.ask("conversation:join", { conversation_id: this.id, after_seq: this.have });
+      else await new Promise((wake) => setTimeout(wake, 1000));
+      this.changed(this);
+    } catch {
+      await new Promise((wake) => setTimeout(wake, 500));
+    }
+    return true;
   }
 
   forget(id) {
-    this.keep(this.outbox.filter((wish) => wish.id !== id));
+    this.outbox.remove(id);
     this.changed(this);
   }
 
@@ -152,6 +158,7 @@ export class Thread {
   }
 
   close() {
+    this.outbox.close();
     if (this.id) this.line.threads.delete(this.id);
   }
 }

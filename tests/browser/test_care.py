@@ -151,26 +151,33 @@ class Wire:
         self._page.evaluate("delete sessionStorage.cut")
 
 
-def test_what_is_written_offline_is_shown_as_unsent_survives_a_reload_and_is_sent_once(
+def test_what_is_written_offline_in_two_tabs_survives_a_reload_and_is_sent_once_in_its_order(
     care_platform: Platform, open_page: Callable[..., Page], customer: Customer
 ) -> None:
     client = open_page("client", viewport=PHONE)
-    wire = Wire(client)
-    enter(client, customer)
+    other = client.context.new_page()
+    other.goto(client.url)
+    wires = [Wire(client), Wire(other)]
+    for page in (client, other):
+        enter(page, customer)
     say(client, "before")
     expect(client.locator("#messages .message.mine:not(.waiting)")).to_have_count(1)
-    wire.cut()
-    expect(client.locator("#offline")).to_be_visible()
-    say(client, "kept one")
-    say(client, "kept two")
-    expect(client.locator("#messages .waiting .body")).to_have_text(["kept one", "kept two"])
+    for wire in wires:
+        wire.cut()
+    for page in (client, other):
+        expect(page.locator("#offline")).to_be_visible()
+    kept = ["kept one", "kept two", "kept three"]
+    for page, text in zip((client, other, client), kept, strict=True):
+        say(page, text)
+    for page in (client, other):
+        expect(page.locator("#messages .waiting .body")).to_have_text(kept)
     client.reload()
-    expect(client.locator("#messages .waiting .body")).to_have_text(["kept one", "kept two"])
-    wire.mend()
-    expect(client.locator("#offline")).to_be_hidden()
-    expect(client.locator("#messages .waiting")).to_have_count(0)
-    mine = [body for body in stored(customer) if body in ("before", "kept one", "kept two")]
-    assert mine == ["before", "kept one", "kept two"]
+    expect(client.locator("#messages .waiting .body")).to_have_text(kept)
+    client.close()
+    wires[1].mend()
+    expect(other.locator("#offline")).to_be_hidden()
+    expect(other.locator("#messages .waiting")).to_have_count(0)
+    assert [body for body in stored(customer) if body in ("before", *kept)] == ["before", *kept]
 
 
 def test_what_is_written_before_the_conversation_has_loaded_is_sent_when_it_has(
