@@ -19,7 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import make_url, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from common import clock, ids
@@ -28,6 +28,7 @@ from common.db.tables import Outbox
 from common.identity import AUDIENCE, ISSUER, init_identity
 from common.messaging import Event
 from common.messaging.envelope import parse
+from tests.support.databases import Pristine
 from tests.support.postgres import PostgresServer
 
 TEST_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -116,10 +117,10 @@ def service_fixtures(service: str, **settings: Any) -> tuple[Any, Any, Any]:
         if request.param == "sqlite":
             yield f"sqlite:///{_sqlite_copy(service, tmp_path, tmp_path_factory)}"
         else:
-            server: PostgresServer = request.getfixturevalue("postgres")
-            url = postgres_copy(service, server, tmp_path_factory)
+            databases = _on_postgres(service, request.getfixturevalue("postgres"), tmp_path_factory)
+            url = databases.take()
             yield url
-            server.drop_database(str(make_url(url).database))
+            databases.give_back(url)
 
     @pytest.fixture
     def app(database_url: str, tmp_path: Path) -> Iterator[Flask]:
@@ -135,7 +136,8 @@ def service_fixtures(service: str, **settings: Any) -> tuple[Any, Any, Any]:
     return database_url, app, client
 
 
-_migrated: dict[tuple[str, str], Any] = {}
+_templates: dict[str, Path] = {}
+_pristine: dict[str, Pristine] = {}
 
 
 def _migrate(service: str, url: str, folder: Path) -> None:
@@ -146,22 +148,26 @@ def _migrate(service: str, url: str, folder: Path) -> None:
 
 
 def _sqlite_copy(service: str, target: Path, factory: pytest.TempPathFactory) -> Path:
-    if ("sqlite", service) not in _migrated:
+    if service not in _templates:
         folder = factory.mktemp(f"{service}-template")
         _migrate(service, f"sqlite:///{folder / 'template.sqlite3'}", folder)
-        _migrated["sqlite", service] = folder / "template.sqlite3"
+        _templates[service] = folder / "template.sqlite3"
     copy = target / f"{service}.sqlite3"
-    shutil.copyfile(_migrated["sqlite", service], copy)
+    shutil.copyfile(_templates[service], copy)
     return copy
 
 
-def postgres_copy(service: str, server: PostgresServer, factory: pytest.TempPathFactory) -> str:
-    """The URL of a migrated database of a service's own."""
-    name = f"template_{service}"
-    if ("postgres", service) not in _migrated:
+def _on_postgres(service: str, server: PostgresServer, factory: pytest.TempPathFactory) -> Pristine:
+    if service not in _pristine:
+        name = f"template_{service}"
         _migrate(service, server.create_database(name), factory.mktemp(f"{service}-template"))
-        _migrated["postgres", service] = name
-    return server.create_database(template=name)
+        _pristine[service] = Pristine(server, name)
+    return _pristine[service]
+
+
+def postgres_copy(service: str, server: PostgresServer, factory: pytest.TempPathFactory) -> str:
+    """The URL of a migrated database of a service's own, for as long as the server runs."""
+    return _on_postgres(service, server, factory).take()
 
 
 def deliver(handlers: Mapping[str, Callable[[Session, Event], None]], event: Event) -> None:
