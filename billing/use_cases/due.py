@@ -10,7 +10,7 @@ from billing.models import Account, BilledFee, Plan, Subscription, SubscriptionT
 from billing.models.tariffs import RATES
 from billing.use_cases.billed import BilledItem
 from billing.use_cases.invoices import Line
-from billing.use_cases.periods import days_held, days_in, from_to, period_of
+from billing.use_cases.periods import day_of, days_held, days_in, from_to, period_of
 from common import clock
 
 MEASURES = {"data_mb": "MB", "voice_minutes": "min", "voice_s": "s", "sms": "SMS"}
@@ -91,10 +91,7 @@ class Due:
         self, subscription: Subscription, plan: Plan, period: str, terms: Sequence[SubscriptionTerm]
     ) -> tuple[Line, BilledItem] | None:
         """The difference between a plan's fee for the days held in a month, half up, and what was billed of it."""
-        days = sum(
-            days_held(term.starts_at, term.ends_at, period) for term in terms if term.plan_id == plan.id
-        )
-        month = days_in(period)
+        days, month = _days_of(subscription, plan.id, period, terms), days_in(period)
         due = (2 * plan.price_minor * days + month) // (2 * month)
         key = (subscription.id, plan.id, period)
         fee = self._fees.get(key)
@@ -109,6 +106,15 @@ class Due:
         price = plan.price.model_copy(update={"amount_minor": amount})
         item = BilledItem(plan.id, period, amount, subscription_id=subscription.id)
         return Line(f"{plan.name} · {period}{share}", 1, price), item
+
+
+def _days_of(subscription: Subscription, plan_id: str, period: str, terms: Sequence[SubscriptionTerm]) -> int:
+    """How many days of a month a plan was held. Who ends a subscription on the day of its beginning has held its last
+    plan for that day: else what it includes would be free."""
+    began, ended = subscription.started_at, subscription.ends_at
+    if ended is not None and day_of(ended) == day_of(began):
+        return int(terms[-1].plan_id == plan_id and period_of(began) == period)
+    return sum(days_held(term.starts_at, term.ends_at, period) for term in terms if term.plan_id == plan_id)
 
 
 def _by_account(rows: Iterable[Any]) -> dict[str, list[Any]]:

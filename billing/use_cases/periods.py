@@ -12,6 +12,11 @@ def period_of(at: datetime) -> str:
     return f"{at.astimezone(OPERATOR_ZONE):%Y-%m}"
 
 
+def day_of(at: datetime) -> date:
+    """The operator's day in which an instant lies."""
+    return at.astimezone(OPERATOR_ZONE).date()
+
+
 def first_day(period: str) -> date:
     return date.fromisoformat(f"{period}-01")
 
@@ -43,6 +48,6 @@ def days_held(starts_at: datetime, ends_at: datetime | None, period: str) -> int
     """How many days of a month belong to a term. A day belongs to the term that holds at its end."""
     first = first_day(period)
     last = first_day(after(period))
-    starts = max(first, starts_at.astimezone(OPERATOR_ZONE).date())
-    ends = last if ends_at is None else min(last, ends_at.astimezone(OPERATOR_ZONE).date())
+    starts = max(first, day_of(starts_at))
+    ends = last if ends_at is None else min(last, day_of(ends_at))
     return max(0, (ends - starts).days)

@@ -248,6 +248,22 @@ def test_a_run_over_accounts_of_two_currencies_tells_the_sum_of_each(
     assert run["total"] == rupees(1_260, "USD")
 
 
+def test_a_subscription_that_ends_on_the_day_of_its_beginning_costs_that_day(client: FlaskClient) -> None:
+    user_id, small, big = open_account(), offer_plan(client), offer_plan(client, "mobile-500", 600_000)
+    path = f"/api/billing/subscriptions/{subscribe(client, user_id, small)['id']}"
+    clock.move(timedelta(hours=3))
+    client.post(f"{path}/change", json={"plan_id": big["id"]}, headers=bearer(user_id))
+    clock.move(timedelta(hours=3))
+    client.post(f"{path}/cancel", json={"when": "now"}, headers=bearer(user_id))
+    subscribe(client, user_id, small)
+    run_billing(client, "2026-11")
+    (invoice,) = invoices_of(client, user_id)
+    assert lines(invoice) == [
+        ("Mobile-500 · 2026-11 · 1/30", 20_000),
+        ("Mobile-100 · 2026-11 · 21/30", 210_000),
+    ]
+
+
 def test_cancelled_with_the_month_is_billed_to_its_end_and_no_further(client: FlaskClient) -> None:
     user_id = open_account()
     held = subscribe(client, user_id, offer_plan(client))
