@@ -232,22 +232,27 @@ def test_who_has_enough_in_credit_is_not_barred(client: FlaskClient) -> None:
     assert status(client, user_id) == "active"
 
 
-def test_stricter_rules_bar_nobody_before_the_day_that_the_notice_named(
-    client: FlaskClient, database_url: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("rules", "days"),
+    [
+        ({"dunning_soft_bar_days": 2, "dunning_hard_bar_days": 3, "dunning_notice_days": 1}, 13),
+        ({"dunning_notice_days": 20}, 20),
+    ],
+    ids=["stricter", "milder"],
+)
+def test_new_rules_bar_nobody_before_the_day_that_the_notice_named_nor_before_they_would_themselves(
+    client: FlaskClient, database_url: str, tmp_path: Path, rules: dict, days: int
 ) -> None:
     user_id = open_account()
     bill(client, user_id, due_on=days_ago(1))
     dun(client)
-    assert emitted("invoice.overdue")[0].data["bar_from"] == "2026-12-04"
-    rules = {"dunning_soft_bar_days": 2, "dunning_hard_bar_days": 3, "dunning_notice_days": 1}
-    stricter = make_app("billing", database_url, tmp_path, **rules)
-    with stricter.app_context():
-        after(12)
-        dun(stricter.test_client())
-        assert status(stricter.test_client(), user_id) == "active"
-        after(1)
-        dun(stricter.test_client())
-        assert status(stricter.test_client(), user_id) == "soft_barred"
+    assert emitted("invoice.overdue")[0].data["bar_from"] == "2026-12-04"  # in thirteen days
+    changed = make_app("billing", database_url, tmp_path, **rules)
+    with changed.app_context():
+        for by, expected in ((days - 1, "active"), (1, "soft_barred")):
+            after(by)
+            dun(changed.test_client())
+            assert status(changed.test_client(), user_id) == expected
         db.engine.dispose()
 
 

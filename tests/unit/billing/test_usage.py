@@ -330,6 +330,28 @@ def test_usage_without_a_plan_for_it_is_kept_and_said_to_be_unrated(client: Flas
     assert usage(client, user_id)["items"][0]["quantity"] == 1
 
 
+def test_a_record_costs_what_the_plan_says_that_was_held_when_it_occurred(client: FlaskClient) -> None:
+    user_id, hour = open_account(), timedelta(hours=1)
+    dear, cheap = (
+        offer_plan(
+            client, code, rates=[{"kind": "data_mb", "name": "Data", "tiers": [{"price_minor": price}]}]
+        )
+        for code, price in (("dear", 10), ("cheap", 3))
+    )
+    began = clock.now()
+    path = f"/api/billing/subscriptions/{subscribe(client, user_id, dear)['id']}"
+    clock.move(hour)
+    client.post(f"{path}/change", json={"plan_id": cheap["id"]}, headers=bearer(user_id))
+    clock.move(hour)
+    client.post(f"{path}/cancel", json={"when": "now"}, headers=bearer(user_id))
+    late = [
+        a_record(user_id, quantity, occurred_at=clock.rfc3339(began + hours * hour))
+        for hours, quantity in ((-0.5, 7), (0.5, 1), (1.5, 100), (2.5, 7))
+    ]
+    assert use(client, *late)["unrated"] == 2
+    assert charged(client, user_id) == {"data_mb@home": 10 + 300}
+
+
 BAD_RECORDS: list[dict[str, Any]] = [
     {"quantity": 0},
     {"quantity": -1},
