@@ -1,5 +1,6 @@
 """What every test may ask for; the fixtures live beside what they give, in `tests.support`."""
 
+import gc
 import re
 import signal
 
@@ -8,6 +9,15 @@ from common import ids
 _ID = re.compile(ids.UUID_PATTERN)
 
 pytest_plugins = ["tests.support.postgres", "tests.support.rabbitmq", "tests.support.platform"]
+
+gc.disable()  # what collecting makes stays until the end: going through it again and again is a sixth of a run
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is garbage, among ten thousand things rather than among all that was imported."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
 
 
 def pytest_configure() -> None:
