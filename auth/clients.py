@@ -20,7 +20,10 @@ class Clients:
 
     def address(self, request: Request) -> str:
         peer = request.remote_addr or ""
-        forwarded = [part.strip() for part in ",".join(request.headers.getlist("X-Forwarded-For")).split(",")]
+        given = request.headers.getlist("X-Forwarded-For")
+        if not given:
+            return peer
+        forwarded = [part.strip() for part in ",".join(given).split(",")]
         if not self._trusted(peer) or len(forwarded) < self._hops:
             return peer
         claimed = forwarded[-self._hops]

@@ -10,18 +10,19 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from functools import cache
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
 
 import redis
-from sqlalchemy import Table, bindparam, case, delete, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, select, update
 
 from auth.config import Settings
 from auth.errors import TooManyAttempts
 from auth.models import Attempts
 from common import clock
-from common.db import UtcDateTime, rerun_lost_race, transaction
+from common.db import UtcDateTime, rerun_lost_race, snapshot, transaction, writing
 
 T = TypeVar("T")
 
@@ -57,25 +58,50 @@ class Limit:
 
 _TABLE = Attempts.__table__
 assert isinstance(_TABLE, Table)
-_ONE_OF = _TABLE.c.key.in_(bindparam("keys", expanding=True))
-_LOCKED = select(_TABLE).where(_ONE_OF).order_by(_TABLE.c.key).with_for_update()
 _INSERT = insert(_TABLE).values(key=bindparam("taken_key"))
 _UPDATE = update(_TABLE).where(_TABLE.c.key == bindparam("taken_key"))
 _SETTLE = (
     update(_TABLE)
-    .where(_ONE_OF, _TABLE.c.count > 0)
+    .where(_TABLE.c.key == bindparam("taken_key"), _TABLE.c.count > 0)
     .values(
         count=_TABLE.c.count - 1,
-        expires_at=case(
-            (_TABLE.c.key.in_(bindparam("forgotten", expanding=True)), bindparam("now", type_=UtcDateTime)),
-            else_=_TABLE.c.expires_at,
-        ),
+        expires_at=func.coalesce(bindparam("forgotten_at", type_=UtcDateTime), _TABLE.c.expires_at),
     )
 )
 """Built once: they run at every sign-in."""
 
+
+@cache
+def _locked(rows: int) -> Select[Any]:
+    """So many rows, held in the order of their keys. An expanding list would be written out anew each time."""
+    keys = [bindparam(f"key_{n}", type_=_TABLE.c.key.type) for n in range(rows)]
+    columns = (_TABLE.c.key, _TABLE.c.count.label("counted"), _TABLE.c.blocked_until, _TABLE.c.expires_at)
+    return select(*columns).where(_TABLE.c.key.in_(keys)).order_by(_TABLE.c.key).with_for_update()
+
+
 Claim = tuple[Limit, str]
 """A limit and the number, address or user that it is about."""
+
+
+@dataclass(frozen=True)
+class Attempt(Generic[T]):
+    """What is tried at `target`, under `claims`, and under `silent`, which may refuse without the client's knowing."""
+
+    target: T
+    claims: Sequence[Claim]
+    silent: Claim | None = None
+
+    def keyed(self) -> list[tuple[Limit, str]]:
+        """Each claim's limit and key, in the order in which they are asked."""
+        every = self.claims if self.silent is None else [*self.claims, self.silent]
+        return [(limit, _key(limit, subject)) for limit, subject in every]
+
+    def admitted(self, wait_s: float, counts: list[int]) -> list[int]:
+        """The counts, 0 for a silent claim that refused. Raises TooManyAttempts for another that did."""
+        if len(counts) < len(self.claims):
+            raise TooManyAttempts(retry_after=math.ceil(wait_s))
+        refused = self.silent is not None and len(counts) == len(self.claims)
+        return [*counts, 0] if refused else counts
 
 
 @dataclass(frozen=True)
@@ -85,11 +111,12 @@ class Settlement:
     clear: Sequence[str]
     give_back: Sequence[str]
 
-    def write(self, session: Session) -> None:
+    def write(self, connection: Connection) -> None:
         """In the table `attempts`; what is forgotten is deleted later, by `prune`."""
-        keys = [*self.clear, *self.give_back]
-        values = {"keys": keys, "forgotten": self.clear, "now": clock.now()}
-        session.connection().execute(_SETTLE, values)
+        now = clock.now()
+        rows = [(key, now) for key in self.clear] + [(key, None) for key in self.give_back]
+        rows.sort(key=itemgetter(0))  # as `_locked` does
+        connection.execute(_SETTLE, [{"taken_key": key, "forgotten_at": at} for key, at in rows])
 
 
 class Limiter:
@@ -103,19 +130,28 @@ class Limiter:
     def admit(self, *claims: Claim, silent: Claim | None = None) -> list[int]:
         """Count an attempt. Raises TooManyAttempts. Returns the count under each claim, and last that under `silent`:
         0 when it refuses, which is for the caller to act on and to tell nobody."""
-        every = [*claims, silent] if silent is not None else claims
-        keyed = [(limit, _key(limit, subject)) for limit, subject in every]
-        wait_s, counts = self._in_redis(lambda store: store.take(keyed)) or _take(keyed)
-        if len(counts) < len(claims):
-            raise TooManyAttempts(retry_after=math.ceil(wait_s))
-        return counts if len(counts) == len(keyed) else [*counts, 0]
+        attempt = Attempt(None, claims, silent)
+        taken = self._in_redis(lambda store: store.take(attempt.keyed()))
+        return attempt.admitted(*(taken or _take(lambda _connection: attempt)[1]))
+
+    def admit_to(self, find: Callable[[Connection], Attempt[T]]) -> tuple[T, list[int]]:
+        """As `admit`, of an attempt at what `find` reads: in the same transaction, when that is where attempts are
+        counted. Returns the attempt's target too."""
+        taken = None
+        if self._redis is not None:
+            with snapshot() as connection:
+                attempt = find(connection)
+            taken = self._in_redis(lambda store: store.take(attempt.keyed()))
+        if taken is None:
+            attempt, taken = _take(find)
+        return attempt.target, attempt.admitted(*taken)
 
     def settle(self, *, clear: Sequence[Claim] = (), give_back: Sequence[Claim] = ()) -> None:
         """After a success: forget all attempts under some claims; others get the last one back."""
         settlement = self.settlement(clear=clear, give_back=give_back)
         if settlement is not None:
-            with transaction() as session:
-                settlement.write(session)
+            with writing() as connection:
+                settlement.write(connection)
 
     def settlement(
         self, *, clear: Sequence[Claim] = (), give_back: Sequence[Claim] = ()
@@ -140,39 +176,50 @@ def _key(limit: Limit, subject: str) -> str:
 
 
 @rerun_lost_race
-def _take(claims: Sequence[tuple[Limit, str]]) -> tuple[float, list[int]]:
-    """Count an attempt under each key in turn, up to the first that refuses, in a transaction of its own. Returns the
-    seconds to wait (0: let through) and the count under each key that did not refuse."""
+def _take(find: Callable[[Connection], Attempt[T]]) -> tuple[Attempt[T], tuple[float, list[int]]]:
+    """Count an attempt in a transaction of its own. Returns it, the seconds to wait (0: let through), and the count
+    under each claim that did not refuse."""
+    with writing() as connection:
+        attempt = find(connection)
+        return attempt, _count(connection, attempt.keyed())
+
+
+def _count(connection: Connection, claims: Sequence[tuple[Limit, str]]) -> tuple[float, list[int]]:
+    """Count an attempt under each key in turn, up to the first that refuses."""
     now, wait_s, counts = clock.now(), 0.0, list[int]()
     fresh: list[dict[str, Any]] = []
     old: list[dict[str, Any]] = []
-    with transaction() as session:
-        connection = session.connection()
-        rows = connection.execute(_LOCKED, {"keys": [key for _, key in claims]}).mappings()
-        known = {row["key"]: row for row in rows}
-        for limit, key in claims:
-            row = known.get(key)
-            alive = row if row is not None and row["expires_at"] > now else None
-            count = alive["count"] if alive else 0
-            if alive and alive["blocked_until"] is not None and alive["blocked_until"] > now:
-                wait_s = (alive["blocked_until"] - now).total_seconds()
-                break
-            count += limit.weight
-            counts.append(count)
-            forget_at = now + timedelta(seconds=limit.forget_s)
-            if alive and not limit.first_s:
-                forget_at = alive["expires_at"]
-            delay_s = limit.delay_s(count)
-            blocked_until = None
-            if delay_s:
-                blocked_until = now + timedelta(seconds=delay_s) if limit.first_s else forget_at
-            values = {"count": count, "blocked_until": blocked_until, "expires_at": forget_at}
-            (fresh if row is None else old).append({"taken_key": key, **values})
-        if fresh:
-            connection.execute(_INSERT, fresh)
-        if old:
-            connection.execute(_UPDATE, old)
+    keys = {f"key_{n}": key for n, (_, key) in enumerate(claims)}
+    known = {row.key: row for row in connection.execute(_locked(len(claims)), keys)}
+    for limit, key in claims:
+        row = known.get(key)
+        alive = row if row is not None and row.expires_at > now else None
+        if alive is not None and alive.blocked_until is not None and alive.blocked_until > now:
+            wait_s = (alive.blocked_until - now).total_seconds()
+            break
+        count = limit.weight if alive is None else alive.counted + limit.weight
+        counts.append(count)
+        forget_at = now + timedelta(seconds=limit.forget_s)
+        if alive is not None and not limit.first_s:
+            forget_at = alive.expires_at
+        values = {
+            "count": count,
+            "blocked_until": _blocked_until(limit, count, now, forget_at),
+            "expires_at": forget_at,
+        }
+        (fresh if row is None else old).append({"taken_key": key, **values})
+    if fresh:
+        connection.execute(_INSERT, fresh)
+    if old:
+        connection.execute(_UPDATE, old)
     return wait_s, counts
+
+
+def _blocked_until(limit: Limit, count: int, now: datetime, forget_at: datetime) -> datetime | None:
+    delay_s = limit.delay_s(count)
+    if not delay_s:
+        return None
+    return now + timedelta(seconds=delay_s) if limit.first_s else forget_at
 
 
 def prune() -> bool:
@@ -191,7 +238,7 @@ class RedisStore:
         self._redis = redis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)
 
     def take(self, claims: Sequence[tuple[Limit, str]]) -> tuple[float, list[int]]:
-        """As `_take`."""
+        """As `_count`."""
         counts: list[int] = []
         for limit, key in claims:
             name, blocked = f"auth:{key}", f"auth:{key}:blocked"

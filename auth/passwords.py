@@ -41,6 +41,7 @@ class Hashing:
         self._pool = ThreadPoolExecutor(settings.hash_slots, "argon2", _stand_back)
         self._room = threading.BoundedSemaphore(max(1, settings.web_threads - _LEFT_FREE))
         self._wait_s = settings.hash_wait_s
+        self._costs = _costs(self._hasher)
         self._nobody = _nobodys(self._hasher)
 
     def hash(self, password: str) -> str:
@@ -52,7 +53,8 @@ class Hashing:
 
     def outdated(self, password_hash: str) -> bool:
         """Whether the hash was made with other parameters than today's."""
-        return self._hasher.check_needs_rehash(password_hash)
+        same = password_hash.startswith(self._costs) and len(password_hash) == len(self._nobody)
+        return not same
 
     def _verify(self, password: str, password_hash: str | None) -> bool:
         try:
@@ -74,6 +76,12 @@ class Hashing:
             self._room.release()
 
 
+def _costs(hasher: PasswordHasher) -> str:
+    """What a hash of today's parameters begins with."""
+    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${costs}$"
+
+
 def _nobodys(hasher: PasswordHasher) -> str:
     """A hash that no password has, and that takes as long to find that out as any: made up, since making one takes as
     long as well."""
@@ -81,8 +89,7 @@ def _nobodys(hasher: PasswordHasher) -> str:
         base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=")
         for size in (hasher.salt_len, hasher.hash_len)
     )
-    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
-    return f"$argon2id$v={ARGON2_VERSION}${costs}${salt}${digest}"
+    return f"{_costs(hasher)}{salt}${digest}"
 
 
 def _stand_back() -> None:

@@ -73,7 +73,7 @@ def post_register(body: RegisterIn) -> Response:
                 language=body.language,
                 password_hash=password_hash,
             )
-            return reply(sign_in.start(session, user, who), 201)
+            return reply(sign_in.start(session.connection(), user, who), 201)
 
     return register()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, request
 from flask_jwt_extended import create_access_token
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 from sqlalchemy.orm import Session
 
 from auth import queries
@@ -162,9 +162,9 @@ class SignIn:
         session_id = ids.new_id()
         return cls(session_id, access_token(user_id, roles, session_id), secrets.token_urlsafe(32))
 
-    def start(self, session: Session, user: User | Row[Any], who: Client) -> TokensOut:
+    def start(self, connection: Connection, user: User | Row[Any], who: Client) -> TokensOut:
         start_session(
-            session,
+            connection,
             session_id=self.session_id,
             user_id=user.id,
             refresh_token=self.refresh,

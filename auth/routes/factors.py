@@ -163,8 +163,8 @@ def post_passkey_login_verify(body: PasskeyLoginIn) -> Response:
     sign_in = SignIn.of(user.id, user.roles)
     with transaction() as session:
         user = passkeys.use_passkey(session, passkey_id=passkey.id, sign_count=count)
-        answer = reply(sign_in.start(session, user, who))
-        note_login(session, user.id, method="passkey", client=who)
+        answer = reply(sign_in.start(session.connection(), user, who))
+        note_login(session.connection(), user.id, method="passkey", client=who)
         return answer
 
 

@@ -5,8 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Response
-from sqlalchemy import Row
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Row
 
 from auth import queries
 from auth.errors import (
@@ -19,7 +18,7 @@ from auth.errors import (
     TooManyAttempts,
 )
 from auth.keys import successor
-from auth.limits import Settlement
+from auth.limits import Attempt, Claim, Settlement
 from auth.parts import parts
 from auth.routes.base import (
     SignIn,
@@ -47,7 +46,7 @@ from auth.schemas.sessions import (
 )
 from auth.use_cases import mfa, sessions
 from auth.use_cases.audit import Client, raise_alert
-from common.db import PageQuery, reading, snapshot, transaction
+from common.db import PageQuery, reading, snapshot, transaction, writing
 from common.errors import NotFound, ServiceUnavailable
 from common.identity import identity
 from common.web import operation, reply, reply_page
@@ -63,9 +62,15 @@ from common.web import operation, reply, reply_page
 )
 def post_login(body: LoginIn) -> Response:
     """Answer and time are the same whether or not there is such an account."""
-    who, limiter, account = client(), parts().limiter, _account(body)
-    failures, attempts = ip_failures(who), login_tries(body.identifier, account.id if account else None)
-    _, of_address, _, of_account = limiter.admit(per_minute(who), failures, attempts[0], silent=attempts[1])
+    who, limiter = client(), parts().limiter
+    failures = ip_failures(who)
+
+    def attempt(connection: Connection) -> Attempt[tuple[Row[Any] | None, tuple[Claim, Claim]]]:
+        found = queries.find_sign_in(connection, phone=body.phone, email=body.email)
+        tries = login_tries(body.identifier, found.id if found else None)
+        return Attempt((found, tries), [per_minute(who), failures, tries[0]], silent=tries[1])
+
+    (account, attempts), (_, of_address, _, of_account) = limiter.admit_to(attempt)
     answer = None
     while answer is None:
         stored = account.password_hash if account is not None and account.active and of_account else None
@@ -80,13 +85,9 @@ def post_login(body: LoginIn) -> Response:
         settlement = limiter.settlement(clear=attempts, give_back=[failures])
         answer = _let_in(account, body.password, who, settlement)
         if answer is None:  # the account was changed while its password was being verified
-            account = _account(body)
+            with snapshot() as connection:
+                account = queries.find_sign_in(connection, phone=body.phone, email=body.email)
     return answer
-
-
-def _account(body: LoginIn) -> Row[Any] | None:
-    with snapshot() as connection:
-        return queries.find_sign_in(connection, phone=body.phone, email=body.email)
 
 
 def _let_in(account: Row[Any], password: str, who: Client, settlement: Settlement | None) -> Response | None:
@@ -96,19 +97,19 @@ def _let_in(account: Row[Any], password: str, who: Client, settlement: Settlemen
     if hashing.outdated(account.password_hash):
         new_hash = hashing.hash(password)
     sign_in = None if account.second_factor else SignIn.of(account.id, account.roles)
-    with transaction() as session:
+    with writing() as connection:
         if not sessions.confirm_verified(
-            session, user_id=account.id, verified=account.password_hash, new_hash=new_hash
+            connection, user_id=account.id, verified=account.password_hash, new_hash=new_hash
         ):
             return None
         if sign_in is None:
-            answer: TokensOut | MfaRequiredOut = _ask_for_second_factor(session, account.id)
+            answer: TokensOut | MfaRequiredOut = _ask_for_second_factor(connection, account.id)
         else:
-            answer = sign_in.start(session, account, who)
+            answer = sign_in.start(connection, account, who)
         if settlement is not None:
-            settlement.write(session)
+            settlement.write(connection)
         if sign_in is not None:
-            sessions.note_login(session, account.id, method="password", client=who)
+            sessions.note_login(connection, account.id, method="password", client=who)
         return reply(answer)
 
 
@@ -128,9 +129,9 @@ def _fail(account: Row[Any] | None, identifier: str, who: Client, of_address: in
         sessions.note_failed_login(session, account, identifier=shown, client=who, locked_until=until)
 
 
-def _ask_for_second_factor(session: Session, user_id: str) -> MfaRequiredOut:
+def _ask_for_second_factor(connection: Connection, user_id: str) -> MfaRequiredOut:
     token = secrets.token_urlsafe(32)
-    mfa.begin_challenge(session, user_id=user_id, token=token)
+    mfa.begin_challenge(connection, user_id=user_id, token=token)
     return MfaRequiredOut(mfa_token=token, methods=["totp", "recovery_code"])
 
 
@@ -156,8 +157,8 @@ def post_login_mfa(body: MfaLoginIn) -> Response:
     with transaction() as session:
         user = mfa.answer_challenge(session, parts().vault, token=body.mfa_token, code=body.code)
         if user is not None:
-            answer = reply(sign_in.start(session, user, who))
-            sessions.note_login(session, user.id, method="password+totp", client=who)
+            answer = reply(sign_in.start(session.connection(), user, who))
+            sessions.note_login(session.connection(), user.id, method="password+totp", client=who)
         else:
             sessions.note_failure(session, "mfa.failed", user_id=user_id, client=who)
     if user is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import RowMapping, Table, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Table, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from auth import events
@@ -33,8 +33,9 @@ class Client:
 def record_event(session: Session, event: Event) -> None:
     """Keep what an event says, without the secrets in it."""
     left_out = SECRET_FIELDS | PRIVATE_FIELDS.get(event.type, frozenset())
+    session.flush()  # before others have to wait
     _append(
-        session,
+        session.connection(),
         event_id=event.id,
         action=event.type,
         source=event.source,
@@ -51,8 +52,16 @@ def record_act(
     session: Session, action: str, *, user_id: str, client: Client, data: dict[str, Any] | None = None
 ) -> None:
     """Keep an act that no event tells of. Call it last in a transaction: from here on others wait for its commit."""
+    session.flush()  # before others have to wait
+    record_bare(session.connection(), action, user_id=user_id, client=client, data=data)
+
+
+def record_bare(
+    connection: Connection, action: str, *, user_id: str, client: Client, data: dict[str, Any] | None = None
+) -> None:
+    """As `record_act`, for a transaction without models."""
     _append(
-        session,
+        connection,
         event_id=ids.new_id(),
         action=action,
         source="/auth",
@@ -79,10 +88,8 @@ _ADVANCE = update(_HEAD).where(_HEAD.c.id == 1)
 """Built once, and past the unit of work: a link is added at every sign-in and by every event of the platform."""
 
 
-def _append(session: Session, **values: Any) -> None:
+def _append(connection: Connection, **values: Any) -> None:
     """Add a link. The head's row is held until commit, so that links stand in the order of their commits."""
-    session.flush()  # before others have to wait
-    connection = session.connection()
     head = connection.execute(_LOCK_HEAD).one()
     values |= {
         "id": ids.new_id(),

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.orm import Session
 
 from auth.errors import InvalidCode, InvalidMfaToken, MfaAlreadyOn, MfaNotOn
@@ -69,16 +69,15 @@ def remove_totp(session: Session, *, user_id: str, client: Client) -> None:
     record_act(session, "mfa.removed", user_id=user_id, client=client)
 
 
-def begin_challenge(session: Session, *, user_id: str, token: str) -> None:
+def begin_challenge(connection: Connection, *, user_id: str, token: str) -> None:
     """The password was right: wait for the second factor."""
-    session.add(
-        MfaChallenge(
-            hash=hash_token(token),
-            user_id=user_id,
-            tries_left=CHALLENGE_TRIES,
-            expires_at=clock.now() + CHALLENGE_LIFE,
-        )
-    )
+    challenge = {
+        "hash": hash_token(token),
+        "user_id": user_id,
+        "tries_left": CHALLENGE_TRIES,
+        "expires_at": clock.now() + CHALLENGE_LIFE,
+    }
+    connection.execute(insert(MfaChallenge), challenge)
 
 
 def answer_challenge(session: Session, vault: Vault, *, token: str, code: str) -> User | None:

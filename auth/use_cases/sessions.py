@@ -5,13 +5,13 @@ import hmac
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Row, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from auth import events
 from auth.errors import InvalidRefreshToken, RefreshTokenReused
 from auth.models import LoginSession, RefreshToken, User
-from auth.use_cases.audit import Client, record_act
+from auth.use_cases.audit import Client, record_act, record_bare
 from common import clock
 from common.errors import NotFound
 from common.identity import revoke
@@ -40,10 +40,16 @@ _REHASH = update(_USERS).where(_USERS.c.id == bindparam("user_id"))
 
 
 def start_session(
-    session: Session, *, session_id: str, user_id: str, refresh_token: str, life: timedelta, client: Client
+    connection: Connection,
+    *,
+    session_id: str,
+    user_id: str,
+    refresh_token: str,
+    life: timedelta,
+    client: Client,
 ) -> None:
     """A new sign-in with its first refresh token."""
-    now, connection = clock.now(), session.connection()
+    now = clock.now()
     started = {
         "id": session_id,
         "user_id": user_id,
@@ -59,11 +65,10 @@ def start_session(
     connection.execute(_GIVE, first)
 
 
-def confirm_verified(session: Session, *, user_id: str, verified: str, new_hash: str | None) -> bool:
+def confirm_verified(connection: Connection, *, user_id: str, verified: str, new_hash: str | None) -> bool:
     """Whether the account still has the hash that a password was verified with, and is open; locked until commit. So
     that nobody gets in by a password that was changed while it was being verified. `new_hash`, made with today's
     parameters, replaces it."""
-    connection = session.connection()
     row = connection.execute(_LOCK_USER, {"user_id": user_id}).first()
     if row is None or not row.active or row.password_hash != verified:
         return False
@@ -93,9 +98,9 @@ def note_failure(session: Session, action: str, *, user_id: str, client: Client)
     record_act(session, action, user_id=user_id, client=client)
 
 
-def note_login(session: Session, user_id: str, *, method: str, client: Client) -> None:
-    """Keep a sign-in."""
-    record_act(session, "login.succeeded", user_id=user_id, client=client, data={"method": method})
+def note_login(connection: Connection, user_id: str, *, method: str, client: Client) -> None:
+    """Keep a sign-in. Call it last in a transaction."""
+    record_bare(connection, "login.succeeded", user_id=user_id, client=client, data={"method": method})
 
 
 def note_proof(session: Session, *, user_id: str, session_id: str, client: Client) -> None:

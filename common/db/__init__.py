@@ -4,6 +4,7 @@ Flask-SQLAlchemy owns the engine of each application; sessions are opened here, 
 workers and requests share one way. SQL that only one of SQLite and Postgres understands stays in this package.
 """
 
+from common.db.bare import writing
 from common.db.engine import db, init_database
 from common.db.locks import hold
 from common.db.migrate import at_head, upgrade
@@ -34,4 +35,5 @@ __all__ = [
     "transaction",
     "upgrade",
     "wake",
+    "writing",
 ]

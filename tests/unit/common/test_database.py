@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError, SAWarning
 
 from common import clock, ids
-from common.db import at_head, db, reading, rerun_lost_race, transaction, upgrade, wake
+from common.db import at_head, db, reading, rerun_lost_race, transaction, upgrade, wake, writing
 from common.db.engine import WRITE, own_connection
 from common.db.leader import Leadership, Role
 from common.db.tables import Heartbeat, Inbox, Outbox
@@ -62,6 +62,25 @@ def test_a_block_that_raises_leaves_nothing(app: Flask) -> None:
         raise RuntimeError
     with reading() as session:
         assert session.scalars(select(Inbox)).all() == []
+
+
+def test_bare_statements_commit_together_or_not_at_all_and_lose_nothing(app: Flask) -> None:
+    values = {"consumer": "q", "event_id": "e", "handled_at": clock.now()}
+    with pytest.raises(RuntimeError), writing() as connection:
+        connection.execute(insert(Inbox).values(values))
+        raise RuntimeError
+    with writing() as connection:
+        connection.execute(insert(Outbox).values(id="1", type="counter", body="", attempts=0))
+
+    def increment() -> None:
+        with writing() as connection:
+            found = connection.execute(select(Outbox.attempts).with_for_update()).scalar_one()
+            connection.execute(update(Outbox).values(attempts=found + 1))
+
+    assert in_threads(app, 12, increment) == []
+    with reading() as session:
+        assert session.scalars(select(Inbox)).all() == []
+        assert session.scalars(select(Outbox.attempts)).all() == [12]
 
 
 def test_the_second_run_sees_what_the_winner_of_a_race_wrote(app: Flask) -> None:
