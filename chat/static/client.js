@@ -50,6 +50,9 @@ function describe(conversation) {
 
 function showRating(conversation) {
   $("comment").hidden = Boolean(conversation.rating);
+  const shown = `${thread.id} ${conversation.rating} ${say("stars")}`;
+  if ($("stars").dataset.shown === shown) return; // else whoever is on a star by keyboard would lose it
+  $("stars").dataset.shown = shown;
   if (conversation.rating) return $("stars").replaceChildren(element("p", { text: say("thanks") }));
   const rate = (score) => async () => {
     const comment = $("comment").value.trim();
@@ -112,6 +115,7 @@ session.onEnd = () => {
   if (thread) thread.close();
   if (line) line.close();
   line = thread = null;
+  $("body").value = "";
   show();
 };
 $("sign-out").addEventListener("click", async () => {

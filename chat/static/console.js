@@ -23,6 +23,8 @@ function show() {
   $("entrance").hidden = inside;
   $("desk").hidden = !inside;
   if (!inside) return;
+  const news = mine.reduce((sum, item) => sum + unread(item), 0);
+  document.title = (news ? `(${news}) ` : "") + say("console");
   $("queue-length").textContent = queue.length;
   fillList($("queue"), queue);
   fillList($("mine"), mine);
@@ -66,22 +68,40 @@ function unanswered(thread) {
   return since;
 }
 
+// Messages that have not been seen, those of the conversation in front only while the page is not.
+function unread(item) {
+  const thread = threads.get(item.id);
+  return thread && (item.id !== front || document.hidden) ? thread.have - (thread.reads.get(session.user.id) || 0) : 0;
+}
+
 const name = (conversation) => conversation.customer.name || say("customer");
 
+// Built anew only when it has changed, and the focus stays where it was.
 function fillList(list, items) {
-  if (!items.length) return list.replaceChildren(element("li", { class: "none", text: say("nobody") }));
-  list.replaceChildren(...items.map((item) => {
+  const rows = items.map((item) => {
     const thread = threads.get(item.id);
-    const unread = thread ? thread.have - (thread.reads.get(session.user.id) || 0) : 0;
     const who = item.agent && item.agent.id !== session.user.id ? ` · ${item.agent.name || say("agent")}` : "";
-    const label = `${name(item)}${item.subject ? ` – ${item.subject}` : ""}${who}`;
-    const button = element("button", { type: "button", "aria-current": item.id === front ? "true" : null, text: label, onclick: () => bring(item.id) });
-    if (thread && thread.online && thread.online.has(item.customer.id)) button.prepend(element("span", { class: "online", role: "img", "aria-label": say("online") }));
-    if (unread > 0 && item.id !== front) button.append(element("span", { class: "count", text: unread }));
     const since = item.state === "queued" ? item.queued_at : unanswered(thread) || (!thread && item.waiting_since);
-    if (since) button.append(element("span", { class: "waits", text: say("waits", { n: minutesSince(since) }) }));
-    return element("li", {}, button);
-  }));
+    return {
+      id: item.id, label: `${name(item)}${item.subject ? ` – ${item.subject}` : ""}${who}`, current: item.id === front,
+      online: Boolean(thread && thread.online && thread.online.has(item.customer.id)) && say("online"),
+      news: unread(item), waits: since && say("waits", { n: minutesSince(since) }),
+    };
+  });
+  const shown = JSON.stringify([say("nobody"), rows]);
+  if (list.dataset.shown === shown) return;
+  const focused = list.contains(document.activeElement) && document.activeElement.dataset.id;
+  list.dataset.shown = shown;
+  list.replaceChildren(...(rows.length ? rows.map(describeRow) : [element("li", { class: "none", text: say("nobody") })]));
+  if (focused) list.querySelector(`[data-id="${focused}"]`)?.focus();
+}
+
+function describeRow({ id, label, current: inFront, online, news, waits }) {
+  const button = element("button", { type: "button", "data-id": id, "aria-current": inFront ? "true" : null, text: label, onclick: () => bring(id) });
+  if (online) button.prepend(element("span", { class: "online", role: "img", "aria-label": online }));
+  if (news > 0) button.append(element("span", { class: "count", text: news }));
+  if (waits) button.append(element("span", { class: "waits", text: waits }));
+  return element("li", {}, button);
 }
 
 // What follows from one act; a refusal is shown and changes nothing.
@@ -109,11 +129,15 @@ async function reload() {
     if (document.activeElement !== $("capacity")) $("capacity").value = me.capacity;
   }
   const colleagues = agents.filter((agent) => agent.available && agent.id !== session.user.id);
+  if (document.activeElement !== $("to")) offer(colleagues);
+  show();
+}
+
+function offer(colleagues) {
   const chosen = $("to").value;
   $("to").replaceChildren(element("option", { value: "", text: "–" }),
     ...colleagues.map((agent) => element("option", { value: agent.id, text: `${agent.name || agent.id} (${agent.load}/${agent.capacity})` })));
   $("to").value = colleagues.some((agent) => agent.id === chosen) ? chosen : "";
-  show();
 }
 
 // News come in bursts: one look at the lists for all of them.
@@ -130,10 +154,17 @@ function follow(conversation) {
   thread.begin(conversation);
 }
 
-async function bring(id) {
+// What was being written stays with its conversation: it must not go to another customer.
+function turnTo(id) {
+  if (current()) current().draft = $("body").value;
   front = id;
-  $("copy").textContent = say("copy_customer");
+  $("body").value = (current() && current().draft) || "";
+}
+
+async function bring(id) {
   if (!threads.has(id)) follow([...queue, ...mine, ...others].find((item) => item.id === id));
+  turnTo(id);
+  $("copy").textContent = say("copy_customer");
   $("messages").replaceChildren();
   show();
   $("body").focus();
@@ -174,7 +205,7 @@ function showCard(card) {
   const term = (label, text) => [element("dt", { text: say(label) }), element("dd", { text })];
   const allowances = (service) => service.allowances.map((a) => `${(a.granted - a.used).toLocaleString("en")}/${a.granted.toLocaleString("en")} ${a.kind}`).join(", ");
   $("card").replaceChildren(element("h2", { text: card.name || say("customer") }), element("dl", {},
-    ...term("balance", rupees(card.balance)),
+    ...term("balance", rupees(card.balance || { amount_minor: 0, currency: "LKR" })), // none: it has not moved yet
     ...(card.barred ? term("barred", card.barred) : []),
     ...term("invoices", rows(card.open_invoices, (i) => `${i.number} ${rupees(i.amount_due)}${i.due_on ? ` → ${i.due_on}` : ""}`)),
     ...term("orders", rows(card.orders, (o) => `${o.number} ${o.offering_name}: ${o.state}`)),
@@ -194,6 +225,7 @@ async function enter() {
   await attempt(reload);
 }
 
+setInterval(show, 30_000); // minutes pass without news
 const status = () => attempt(async () => {
   await session.api(`${API}/agent/status`, "POST", { available: $("available").checked, capacity: Number($("capacity").value) });
   await reload();
@@ -205,8 +237,9 @@ const submit = (form, work) => $(form).addEventListener("submit", (event) => {
 
 session.onEnd = () => {
   if (line) line.close();
+  turnTo(null);
   threads.clear();
-  line = front = null;
+  line = null;
   show();
 };
 $("available").addEventListener("change", status);
@@ -215,7 +248,8 @@ $("sign-out").addEventListener("click", async () => {
   await session.api("/api/auth/logout", "POST").catch(() => {});
   session.end();
 });
-$("back").addEventListener("click", () => { front = null; show(); });
+$("back").addEventListener("click", () => { turnTo(null); show(); });
+document.addEventListener("visibilitychange", show);
 $("accept").addEventListener("click", () => attempt(async () => {
   current().update(await session.api(`${API}/conversations/${front}/accept`, "POST"));
   await reload();

@@ -54,6 +54,7 @@ const TEXTS = {
   none: ["none", "නැත", "இல்லை"],
   canned: ["Ready texts", "සූදානම් පිළිතුරු", "தயார் பதில்கள்"],
   canned_save: ["Keep as ready text: short name", "සූදානම් පිළිතුරක් ලෙස: කෙටි නම", "தயார் பதிலாகச் சேமி: குறுபெயர்"],
+  shortcut: ["Short name", "කෙටි නම", "குறுபெயர்"],
   save: ["Save", "සුරකින්න", "சேமி"],
   notes: ["Notes (only customer care)", "සටහන් (සේවකයින්ට පමණි)", "குறிப்புகள் (பணியாளர்களுக்கு மட்டும்)"],
   note: ["Add a note", "සටහනක්", "குறிப்பு"],

@@ -97,6 +97,18 @@ def test_flow_8_with_both_chat_processes_killed_on_the_way(
     see_last(console, SCRIPT)
     assert (client.title(), console.title()) == ("Sri-Care help", "Sri-Care console")
 
+    with Customer(care_platform.url, name="Kamal Fernando") as another:
+        conversation = another.post("/api/chat/conversations", {}).json()["id"]
+        wish = {"client_message_id": "1", "body": "agent please"}
+        another.post(f"/api/chat/conversations/{conversation}/messages", wish)
+        console.fill("#body", "only for Nimali")
+        console.click("#mine button:has-text('Kamal Fernando')")
+        expect(console.locator("#who")).to_contain_text("Kamal Fernando")
+        expect(console.locator("#body")).to_have_value("")
+        console.click("#mine button:has-text('Nimali Perera')")
+        expect(console.locator("#body")).to_have_value("only for Nimali")
+        another.post(f"/api/chat/conversations/{conversation}/close")
+
     client.goto("about:blank")  # away: what is said meanwhile must be there after the reload
     say(console, "while you were away")
     see_last(console, "while you were away")
