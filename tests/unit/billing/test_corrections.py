@@ -82,7 +82,7 @@ def test_credit_notes_of_a_whole_invoice_give_back_exactly_its_revenue_and_taxes
         # 15 % of 333.33 = 50.00; 2 % = 6.67; 18 % of 390.00 = 70.20
         assert [line["amount"]["amount_minor"] for line in invoice["tax_lines"]] == [5_000, 667, 7_020]
         left = invoice["total"]["amount_minor"]
-        for amount in (1, 777, left - 778):
+        for amount in (1, 1, left - 2):
             assert credit(client, invoice, amount).status_code == 201
         assert {
             a["ledger_account"]: a["balance"]["amount_minor"] for a in trial_balance(client)["accounts"]

@@ -117,7 +117,7 @@ def test_from_notice_to_soft_bar_to_hard_bar_to_restoration(client: FlaskClient)
     user_id = open_account()
     invoice = bill(client, user_id, due_on="2026-11-20")
     states = {}
-    for day in range(40):
+    for day in range(30):
         dun(client)
         states[day] = status(client, user_id)
         after(1)
@@ -139,7 +139,7 @@ def test_nobody_is_barred_before_the_notice_is_seven_days_old_however_late_the_b
     user_id = open_account()
     bill(client, user_id, due_on=days_ago(300))
     days_to_bar = days_to_hard_bar = None
-    for day in range(30):
+    for day in range(16):
         dun(client)
         dun(client)
         if days_to_bar is None and status(client, user_id) == "soft_barred":
