@@ -69,6 +69,9 @@ def test_an_image_runs_as_nobody_on_its_own_port_from_its_own_folder(service: st
     final = text.rpartition("\nFROM ")[2]
     assert "\nUSER 10001:10001\n" in final
     assert f"\nEXPOSE {PORTS[service]}\n" in final
+    assert "\nSTOPSIGNAL SIGTERM\n" in final
+    assert f'org.opencontainers.image.title="sri-care-{service}"' in final
+    assert 'org.opencontainers.image.revision="$REVISION"' in final
     assert "--require-hashes" in text
     copied = set(re.findall(r"^COPY (\w+) \w+$", final, re.M))
     assert copied == {"common", service}

@@ -162,6 +162,24 @@ def test_every_signing_key_is_a_credential_under_its_kid(rendered: dict[str, Any
     assert credential["rsa_public_key"].startswith("-----BEGIN PUBLIC KEY-----")
 
 
+def test_paths_stay_whole_and_limits_and_sizes_are_those_of_the_contract(rendered: dict[str, Any]) -> None:
+    everywhere = {plugin["name"]: plugin["config"] for plugin in rendered["plugins"]}
+    assert everywhere["request-size-limiting"]["allowed_payload_size"] == 1
+    assert everywhere["correlation-id"]["header_name"] == "X-Request-ID"
+    wanted = {
+        "auth-public-write": 20, "auth-protected": 100, "payment-charges": 30, "payment-protected": 100,
+        "auth-admin": 200, "payment-admin": 200,
+    }  # fmt: skip
+    routes = {route["name"]: route for route in _routes()}
+    assert not any(route["strip_path"] for route in routes.values())
+    configs = {
+        name: {plugin["name"]: plugin["config"] for plugin in route.get("plugins", ())}
+        for name, route in routes.items()
+    }
+    assert {name: configs[name]["rate-limiting"]["minute"] for name in wanted} == wanted
+    assert configs["auth-kyc"]["request-size-limiting"]["allowed_payload_size"] == 10
+
+
 def test_every_route_but_the_socket_has_one_rate_limit_and_with_a_token_it_is_the_callers() -> None:
     for route in _routes():
         limits = [plugin for plugin in route.get("plugins", ()) if plugin["name"] == "rate-limiting"]
