@@ -4,6 +4,7 @@ Knows nothing about the platform: `dev.up` says what to run.
 """
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -153,6 +154,9 @@ class Supervisor:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + grace
+        # First its leader: looking for its children is looking at all processes there are, 8 ms each time.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), grace)
         while session_members(process.pid):
             if time.monotonic() > deadline:
                 self._tell(name, f"did not stop within {grace:.0f} s, killed")
