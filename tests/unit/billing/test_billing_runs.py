@@ -292,6 +292,21 @@ def test_who_is_gone_is_billed_for_the_days_held_and_no_further(client: FlaskCli
     assert [lines(invoice) for invoice in listed] == [[("Mobile-100 · 2026-11 · 10/30", 100_000)]]
 
 
+def test_the_late_word_of_an_earlier_departure_ends_nothing_that_was_begun_after_it(
+    client: FlaskClient,
+) -> None:
+    user_id = open_account()
+    subscribe(client, user_id, offer_plan(client))
+    gone = {"user_id": user_id, "reason": "closed"}
+    for hours, state in ((-1, "active"), (1, "cancelled")):
+        at = clock.now() + timedelta(hours=hours)
+        deliver(HANDLERS, an_event("user.deactivated", user_id, gone, time=at))
+        (held,) = client.get(
+            "/api/billing/subscriptions", query_string={"user_id": user_id}, headers=bearer(None, "agent")
+        ).json["items"]
+        assert held["state"] == state
+
+
 def test_late_usage_comes_onto_the_next_invoice_once(client: FlaskClient) -> None:
     rate = {"kind": "data_mb", "name": "Data", "tiers": [{"price_minor": 10}]}
     user_id = open_account()
