@@ -464,7 +464,9 @@ def test_one_active_subscription_of_a_category_and_none_on_prepaid_accounts(clie
         plan["id"]
     ]
     subscribe(client, user_id, plan)
-    for wanted, code in ((plan, "already_subscribed"), (withdrawn, "plan_not_offered")):
+    foreign = offer_plan(client, "in-dollars", 900, "USD", category="tv")
+    refused = ((plan, "already_subscribed"), (withdrawn, "plan_not_offered"), (foreign, "plan_not_offered"))
+    for wanted, code in refused:
         answer = client.post(
             "/api/billing/subscriptions", json={"plan_id": wanted["id"]}, headers=bearer(user_id)
         )
@@ -474,8 +476,8 @@ def test_one_active_subscription_of_a_category_and_none_on_prepaid_accounts(clie
     assert (in_use.status_code, in_use.json["code"]) == (409, "account_in_use")
     other = open_account()
     assert client.patch(path + other, json={"kind": "prepaid"}, headers=admin()).json["kind"] == "prepaid"
-    refused = client.post("/api/billing/subscriptions", json={"plan_id": plan["id"]}, headers=bearer(other))
-    assert (refused.status_code, refused.json["code"]) == (409, "account_is_prepaid")
+    prepaid = client.post("/api/billing/subscriptions", json={"plan_id": plan["id"]}, headers=bearer(other))
+    assert (prepaid.status_code, prepaid.json["code"]) == (409, "account_is_prepaid")
 
 
 def test_anothers_subscription_is_unknown(client: FlaskClient) -> None:
