@@ -7,9 +7,12 @@ from flask.testing import FlaskClient
 
 from chat.routes.pages import FOLDER
 
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what does not depend on the database."""
 OWN_SCRIPTS = [path for path in sorted(FOLDER.glob("*.js")) if not path.name.startswith("socket.io")]
 
 
+@on_sqlite
 @pytest.mark.parametrize("page", ["client", "console"])
 def test_a_page_and_all_that_it_is_made_of_come_from_here_with_a_strict_policy(
     client: FlaskClient, page: str
@@ -26,6 +29,7 @@ def test_a_page_and_all_that_it_is_made_of_come_from_here_with_a_strict_policy(
     assert not re.search(r"<script(?! type=\"module\" src)|style=|\son\w+=", html)
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", ["nothing.js", "..%2fconfig.py", "%2e%2e/config.py", "..", "x%00y"])
 def test_nothing_else_is_served(client: FlaskClient, name: str) -> None:
     assert client.get(f"/api/chat/client/{name}").status_code in (404, 422)

@@ -121,7 +121,8 @@ def test_the_users_of_a_killed_process_are_told_to_have_left_and_one_that_only_s
     after(2 * GRACE, right)
     assert told(agent) == [(NIMALI, False)]
     assert phone(AGENT, "agent", at=right).join(opened)["online"] == []
-    after(FORGOTTEN_AFTER, right)
+    clock.move(FORGOTTEN_AFTER)
+    look(right)
     worker.forget_dead_processes()
     with reading() as session:
         assert session.scalars(select(Attendance.user_id)).all() == [AGENT]

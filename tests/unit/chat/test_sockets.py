@@ -21,6 +21,8 @@ from tests.support.services import an_event, bearer, deliver, emitted, token
 NIMALI, KAMAL, AGENT = ids.new_id(), ids.new_id(), ids.new_id()
 URL = "/api/chat/conversations"
 assert WATCH_EVERY_S <= 1.0
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what does not depend on the database."""
 
 
 @pytest.fixture
@@ -109,12 +111,14 @@ def test_typing_is_told_to_the_others_only(phone: Callable, opened: str) -> None
     assert customer.heard("typing") == []
 
 
+@on_sqlite
 @pytest.mark.parametrize("bad", ["", "x", 7, None, {"a": 1}, token(exp=1), token()[:-3] + "abc"])
 def test_a_bad_token_is_refused(app: Flask, bad: object) -> None:
     client = app.extensions["socketio"].test_client(app, namespace="/chat", auth={"token": bad})
     assert not client.is_connected("/chat")
 
 
+@on_sqlite
 @pytest.mark.parametrize("auth", [None, [], "token", 1])
 def test_an_auth_that_is_no_object_is_refused(app: Flask, auth: object) -> None:
     client = app.extensions["socketio"].test_client(app, namespace="/chat", auth=auth)
@@ -146,6 +150,7 @@ def test_another_customers_conversation_cannot_be_joined_or_heard(phone: Callabl
     assert stranger.say(opened, "hi", "1")["code"] == "not_joined"
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "payload",
     [
@@ -175,6 +180,7 @@ def test_a_payload_of_another_shape_is_refused_and_the_connection_goes_on(
     assert customer.join(opened)["ok"]
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", ["no:such", "message", "json", "connect"])
 def test_an_unknown_event_is_refused(phone: Callable, name: str, opened: str) -> None:
     customer = phone(NIMALI)
@@ -241,6 +247,7 @@ def test_telling_other_processes_goes_on_after_whatever_the_connection_raised(
         fanout._publish_waiting()
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("method", "query", "status"),
     [
