@@ -41,7 +41,7 @@ from auth.schemas.accounts import (
 from auth.schemas.sessions import TokensOut
 from auth.use_cases import accounts, passwords
 from common.db import reading, rerun_lost_race, snapshot, transaction
-from common.identity import identity
+from common.identity import Identity, identity
 from common.web import operation, reply, work_id
 
 
@@ -127,21 +127,32 @@ def delete_me() -> Response:
 )
 def post_password_change(body: PasswordChangeIn) -> Response:
     """All other sessions end. The current password is asked for, under the same limits as at sign-in."""
-    identity_ = own()
-    with reading() as session:
-        user = queries.get_user(session, identity_.user_id)
-    attempts = tries("password", user.id)
+    who = own()
+    attempts = tries("password", who.user_id)
     parts().limiter.admit(attempts)
-    if not parts().hashing.verify(body.current_password, user.password_hash):
-        raise InvalidCredentials()
-    parts().limiter.settle(clear=[attempts])
-    refuse_weak(body.new_password, user.phone, user.name, user.email, field="new_password")
-    password_hash = parts().hashing.hash(body.new_password)
+    answer = None
+    while answer is None:  # once more when the password was changed while it was being verified
+        with reading() as session:
+            user = queries.get_user(session, who.user_id)
+        stored = user.password_hash if user.active else None
+        if not parts().hashing.verify(body.current_password, stored):
+            raise InvalidCredentials()
+        parts().limiter.settle(clear=[attempts])
+        refuse_weak(body.new_password, user.phone, user.name, user.email, field="new_password")
+        answer = _change_password(who, user.password_hash, parts().hashing.hash(body.new_password))
+    return answer
+
+
+def _change_password(who: Identity, verified: str, password_hash: str) -> Response | None:
     with transaction() as session:
-        passwords.change_password(
-            session, user_id=user.id, password_hash=password_hash, but_session=identity_.session_id
+        changed = passwords.change_password(
+            session,
+            user_id=who.user_id,
+            verified=verified,
+            password_hash=password_hash,
+            but_session=who.session_id,
         )
-        return reply(None, 204)
+        return reply(None, 204) if changed else None
 
 
 @routes.post("/password/forgot")

@@ -154,13 +154,14 @@ class SignIn:
     """The tokens of a session that is about to start: signing takes time, so it is done before the transaction."""
 
     session_id: str
+    roles: list[str]
     access: str
     refresh: str
 
     @classmethod
     def of(cls, user_id: str, roles: list[str]) -> "SignIn":
         session_id = ids.new_id()
-        return cls(session_id, access_token(user_id, roles, session_id), secrets.token_urlsafe(32))
+        return cls(session_id, roles, access_token(user_id, roles, session_id), secrets.token_urlsafe(32))
 
     def start(self, connection: Connection, user: User | Row[Any], who: Client) -> TokensOut:
         start_session(
@@ -171,7 +172,10 @@ class SignIn:
             life=timedelta(seconds=parts().settings.refresh_token_s),
             client=who,
         )
-        return tokens_out(user, self.access, self.refresh)
+        access = self.access
+        if user.roles != self.roles:  # they were changed meanwhile
+            access = access_token(user.id, user.roles, self.session_id)
+        return tokens_out(user, access, self.refresh)
 
 
 def locked_until(count: int) -> datetime | None:

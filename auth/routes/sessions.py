@@ -91,16 +91,14 @@ def post_login(body: LoginIn) -> Response:
 
 
 def _let_in(account: Row[Any], password: str, who: Client, settlement: Settlement | None) -> Response | None:
-    """The answer to a right password, in one transaction: a session, or the wish for the second factor. None when it
-    is not the password any more."""
+    """The answer to a right password, in one transaction: a session, or the wish for the second factor. None when the
+    account is not as it was."""
     hashing, new_hash = parts().hashing, None
     if hashing.outdated(account.password_hash):
         new_hash = hashing.hash(password)
     sign_in = None if account.second_factor else SignIn.of(account.id, account.roles)
     with writing() as connection:
-        if not sessions.confirm_verified(
-            connection, user_id=account.id, verified=account.password_hash, new_hash=new_hash
-        ):
+        if not sessions.confirm_verified(connection, account, new_hash=new_hash):
             return None
         if sign_in is None:
             answer: TokensOut | MfaRequiredOut = _ask_for_second_factor(connection, account.id)

@@ -13,14 +13,18 @@ from auth.vault import Vault
 from common import clock
 
 
-def change_password(session: Session, *, user_id: str, password_hash: str, but_session: str) -> User:
-    """Set a new password and end all other sessions."""
+def change_password(
+    session: Session, *, user_id: str, verified: str, password_hash: str, but_session: str
+) -> bool:
+    """Set a new password and end all other sessions; False when the old one is not what was verified any more."""
     user = lock_user(session, user_id)
+    if not user.active or user.password_hash != verified:
+        return False
     user.password_hash = password_hash
     forget_challenges(session, user_id=user.id)
     end_all_sessions(session, user_id=user_id, reason="password_changed", but=but_session)
     session.add(events.user_password_changed(user, "changed", clock.now()))
-    return user
+    return True
 
 
 def reset_password(

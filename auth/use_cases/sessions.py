@@ -29,7 +29,7 @@ def client_fingerprint(client: Client) -> str:
 
 _USERS, _SESSIONS = cast(Table, User.__table__), cast(Table, LoginSession.__table__)
 _LOCK_USER = (
-    select(_USERS.c.active, _USERS.c.password_hash)
+    select(_USERS.c.active, _USERS.c.password_hash, _USERS.c.roles)
     .where(_USERS.c.id == bindparam("user_id"))
     .with_for_update()
 )
@@ -65,15 +65,17 @@ def start_session(
     connection.execute(_GIVE, first)
 
 
-def confirm_verified(connection: Connection, *, user_id: str, verified: str, new_hash: str | None) -> bool:
-    """Whether the account still has the hash that a password was verified with, and is open; locked until commit. So
-    that nobody gets in by a password that was changed while it was being verified. `new_hash`, made with today's
-    parameters, replaces it."""
-    row = connection.execute(_LOCK_USER, {"user_id": user_id}).first()
-    if row is None or not row.active or row.password_hash != verified:
+def confirm_verified(connection: Connection, account: Row[Any], *, new_hash: str | None) -> bool:
+    """Whether an open account still has the hash that a password was verified with, and the roles that were read with
+    it; locked until commit. So that nobody gets in by a password, or with rights, that were taken away while it was
+    being verified. `new_hash`, made with today's parameters, replaces the old one."""
+    row = connection.execute(_LOCK_USER, {"user_id": account.id}).first()
+    if row is None or not row.active:
+        return False
+    if row.password_hash != account.password_hash or row.roles != account.roles:
         return False
     if new_hash is not None:
-        connection.execute(_REHASH, {"user_id": user_id, "password_hash": new_hash})
+        connection.execute(_REHASH, {"user_id": account.id, "password_hash": new_hash})
     return True
 
 

@@ -3,13 +3,15 @@
 import base64
 from datetime import UTC, datetime, timedelta
 
+import jwt
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from auth.models import RecoveryCode, Totp
+from auth.models import RecoveryCode, Totp, User
+from auth.routes.base import SignIn
 from common import clock
-from common.db import reading
+from common.db import reading, transaction
 from tests.support.accounts import PASSWORD, code_of, login, register, turn_on, wrong
 
 
@@ -82,6 +84,25 @@ def test_a_sign_in_waits_five_minutes_for_its_second_factor(client: FlaskClient)
     token = login(client).json["mfa_token"]
     clock.move(timedelta(minutes=5, seconds=1))
     assert finish(client, token, code_of(secret)).json["code"] == "invalid_mfa_token"
+
+
+def test_rights_that_are_taken_away_during_the_second_factor_are_not_in_the_token(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, _ = turn_on(client, register(client))
+    token, sign_in = login(client).json["mfa_token"], SignIn.of
+
+    def then_others(user_id: str, roles: list[str]) -> SignIn:
+        signed = sign_in(user_id, roles)
+        with transaction() as session:
+            session.execute(update(User).where(User.id == user_id).values(roles=["agent"]))
+        return signed
+
+    monkeypatch.setattr(SignIn, "of", then_others)
+    clock.move(timedelta(seconds=30))
+    answer = finish(client, token, code_of(secret))
+    claims = jwt.decode(answer.json["access_token"], options={"verify_signature": False})
+    assert claims["roles"] == answer.json["user"]["roles"] == ["agent"]
 
 
 def test_a_sign_in_that_waits_for_its_second_factor_dies_with_its_password(client: FlaskClient) -> None:

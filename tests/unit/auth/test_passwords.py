@@ -2,7 +2,9 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import jwt
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import update
@@ -17,7 +19,7 @@ from tests.support.accounts import NIMALI, PASSWORD, login, register, told, work
 from tests.support.eventually import eventually
 from tests.support.services import emitted
 
-NEW = "another good password"
+NEW, OTHER = "another good password", "quite another good one"
 
 
 OWN = [
@@ -107,24 +109,50 @@ def test_nobody_waits_for_a_hash_longer_than_the_limit() -> None:
     gate.set()
 
 
-@pytest.mark.parametrize("change", ["another password", "closed", "a stronger hash"])
-def test_what_changes_while_a_password_is_being_verified_counts(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
-    user_id, hashing = register(client).id, parts().hashing
+def changing_meanwhile(monkeypatch: pytest.MonkeyPatch, user_id: str, change: str) -> None:
+    """Have the account changed once while a password is being verified."""
+    hashing = parts().hashing
     verify, changes = hashing.verify, iter([change])
 
     def verify_slowly(password: str, stored: str | None) -> bool:
         right = verify(password, stored)
         for each in changes:
-            new = hashing.hash(NEW if each == "another password" else PASSWORD)
-            values = {"active": False} if each == "closed" else {"password_hash": new}
+            values: dict[str, Any] = {
+                "closed": {"active": False},
+                "other roles": {"roles": ["agent"]},
+                "a stronger hash": {"password_hash": hashing.hash(PASSWORD)},
+                "another password": {"password_hash": hashing.hash(OTHER)},
+            }[each]
             with transaction() as session:
                 session.execute(update(User).where(User.id == user_id).values(**values))
         return right
 
     monkeypatch.setattr(hashing, "verify", verify_slowly)
-    assert login(client).status_code == (200 if change == "a stronger hash" else 401)
+
+
+@pytest.mark.parametrize("change", ["another password", "closed", "a stronger hash", "other roles"])
+def test_what_changes_while_a_password_is_being_verified_counts(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    changing_meanwhile(monkeypatch, register(client).id, change)
+    answer = login(client)
+    assert answer.status_code == (200 if change in ("a stronger hash", "other roles") else 401)
+    if change == "other roles":
+        claims = jwt.decode(answer.json["access_token"], options={"verify_signature": False})
+        assert claims["roles"] == answer.json["user"]["roles"] == ["agent"]
+
+
+@pytest.mark.parametrize("change", ["another password", "closed", "a stronger hash"])
+def test_a_password_that_was_reset_meanwhile_is_not_changed_by_who_knew_the_old_one(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    me = register(client)
+    changing_meanwhile(monkeypatch, me.id, change)
+    body = {"current_password": PASSWORD, "new_password": NEW}
+    answer = client.post("/api/auth/password/change", json=body, headers=me.headers)
+    assert answer.status_code == (204 if change == "a stronger hash" else 401)
+    if change == "another password":
+        assert login(client, OTHER).status_code == 200
 
 
 def test_changing_the_password_needs_the_old_one_and_ends_the_other_sessions(client: FlaskClient) -> None:
