@@ -1,5 +1,6 @@
 """Passwords: what may be one, how it is hashed, changed and reset."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -99,6 +100,11 @@ def test_only_so_many_requests_wait_for_a_hash_so_that_others_find_a_thread() ->
         assert all(each.result() for each in waiting)
     assert refusal.value.retry_after
     assert hashing.verify("after that", hashing.hash("after that"))
+
+
+def test_hashing_stands_back_for_other_requests() -> None:
+    niceness = small_hashing()._run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    assert niceness > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 def test_nobody_waits_for_a_hash_longer_than_the_limit() -> None:

@@ -193,5 +193,6 @@ def test_a_new_email_address_is_unverified_and_belongs_to_one_account(client: Fl
         "/api/auth/me", json={"email": "new@example.lk", "language": "ta"}, headers=headers
     )
     assert (changed.json["email"], changed.json["email_verified"]) == ("new@example.lk", False)
+    assert changed.json["language"] == "ta"
     assert emitted("user.updated")[-1].data["changed"] == ["email", "language"]
     assert other["user"]["email"] == "taken@example.lk"
