@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dev import broker, gateway
-from dev.environment import ROOT, SERVICES, Layout, flask_command
+from dev.environment import ROOT, SERVICES, Layout
 from dev.ports import LOOPBACK, free_ports, is_free, listener
 from dev.supervisor import Check, Program, Supervisor
 from dev.terminal import Trouble, say
@@ -174,34 +174,30 @@ def web_command(service: str, port: int) -> list[str]:
 
 
 async def migrate(layout: Layout, services: Sequence[str]) -> None:
-    """Bring databases to their newest schema, two at a time. Raises `Trouble` naming the first that failed."""
-    slots = asyncio.Semaphore(2)
+    """Bring databases to their newest schema, in two processes. Raises `Trouble` naming the first that failed."""
 
-    async def one(service: str) -> None:
-        async with slots:
-            process = await asyncio.create_subprocess_exec(
-                *flask_command(service, "db", "upgrade", "--directory", f"{service}/migrations"),
-                cwd=ROOT,
-                env=layout.service_environment(service),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            try:
-                output, _ = await process.communicate()
-            except asyncio.CancelledError:
-                process.kill()
-                await process.wait()
-                raise
+    async def some(names: Sequence[str]) -> list[str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "dev.migrating", str(layout.home.log), *names),
+            cwd=ROOT,
+            env=layout.environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            failed, _ = await process.communicate()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+        return failed.decode().split() if process.returncode in (0, 1) else list(names)
+
+    halves = [half for half in (services[::2], services[1::2]) if half]
+    failed = {name for names in await asyncio.gather(*map(some, halves)) for name in names}
+    for service in services:
+        if service in failed:
             log = layout.home.log / f"{service}-migrate.log"
-            log.write_bytes(output)
-            if process.returncode != 0:
-                raise Trouble(f"the migration of {service} failed: {reason(log)} ({log})")
-
-    outcomes = await asyncio.gather(*(one(service) for service in services), return_exceptions=True)
-    for outcome in outcomes:
-        if outcome is not None:
-            raise outcome
+            raise Trouble(f"the migration of {service} failed: {reason(log)} ({log})")
 
 
 def answers(port: int, path: str, statuses: set[int]) -> Check:

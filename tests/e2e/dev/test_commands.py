@@ -1,15 +1,22 @@
 """What cannot be is said in one clear line on stderr, with exit code 1 and nothing left running."""
 
+import asyncio
 import fcntl
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
-from dev.environment import ROOT, SERVICES
+import pytest
+
+from dev.environment import ROOT, SERVICES, Layout
+from dev.platform import migrate
 from dev.ports import free_ports
+from dev.terminal import Trouble
 
 NAMES = ("GATEWAY_PORT", *(f"{service.upper()}_PORT" for service in SERVICES))
 
@@ -88,3 +95,14 @@ def test_an_unsuitable_python_is_refused_before_anything_is_made(tmp_path: Path)
     assert done.stderr.count("\n") == 1
     assert "needs Python 3.11, 3.12 or 3.13; found Python 3.9.2" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_a_migration_that_fails_is_named_with_its_reason_and_the_others_are_made(tmp_path: Path) -> None:
+    nowhere = f"sqlite:///{tmp_path}/nowhere/billing.sqlite3"
+    layout = Layout.from_env({**os.environ, "SRICARE_HOME": str(tmp_path), "BILLING_DATABASE_URL": nowhere})
+    layout.home.prepare()
+    with pytest.raises(Trouble, match=r"the migration of billing failed: .*unable to open database file"):
+        asyncio.run(migrate(layout, ("billing", "chat", "notification")))
+    for service in ("chat", "notification"):
+        with closing(sqlite3.connect(layout.home.data / f"{service}.sqlite3")) as database:
+            assert database.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
