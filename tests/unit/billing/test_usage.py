@@ -287,6 +287,15 @@ def test_an_activation_that_comes_after_its_end_brings_nothing_back_and_a_new_on
     assert charged(client, user_id) == {"data_mb@home": 10}
 
 
+def test_usage_is_shown_by_the_days_of_the_operator(client: FlaskClient, user_id: str) -> None:
+    for at, quantity in (("2026-11-20T18:29:59Z", 1), ("2026-11-20T18:30:00Z", 10)):
+        use(client, a_record(user_id, quantity, occurred_at=at))
+    shown = [
+        usage(client, user_id, **{"from": day, "to": day})["items"] for day in ("2026-11-20", "2026-11-21")
+    ]
+    assert [[item["quantity"] for item in items] for items in shown] == [[1], [10]]
+
+
 def test_days_out_of_range_are_refused(client: FlaskClient, user_id: str) -> None:
     for query in (
         "from=0001-01-01", "to=9999-12-31", "from=2026-11-02&to=2026-11-01", "from=2025-11-01", "day=2026-11-01",
