@@ -48,7 +48,11 @@ def test_a_worker_killed_again_and_again_loses_and_repeats_nothing(house: House)
         eventually(lambda: house.effects() == things, within=60)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("database_url", "number"),
+    [("sqlite", signal.SIGTERM), ("sqlite", signal.SIGINT), ("postgres", signal.SIGTERM)],
+    indirect=["database_url"],
+)
 def test_a_worker_told_to_stop_finishes_and_exits_0(house: House, number: signal.Signals) -> None:
     with house.worker_process() as worker:
         house.emit(1)

@@ -105,7 +105,11 @@ def test_events_are_published_in_the_order_of_their_ids(house: House) -> None:
         assert list(session.scalars(select(Handled.event_id).order_by(Handled.id))) == ids
 
 
-@pytest.mark.parametrize("kind", ["worker", "relay"])
+@pytest.mark.parametrize(
+    ("database_url", "kind"),
+    [("sqlite", "relay"), ("postgres", "relay"), ("postgres", "worker")],
+    indirect=["database_url"],
+)
 def test_a_worker_takes_over_when_who_relays_dies(house: House, kind: str) -> None:
     house.declare()
     with house.worker_process(kind=kind) as leader:
