@@ -89,6 +89,7 @@ def test_flat_per_unit_tiered_and_included_are_charged_as_the_plan_says(
     assert charged(client, user_id) == {"data_mb@home": 580, "voice_s@home": 310}
     (allowance,) = usage(client, user_id)["allowances"]
     assert (allowance["granted"], allowance["used"], allowance["percent"]) == (100, 100, 100)
+    assert allowance["until"] == "2026-11-30T18:30:00Z"  # midnight in Colombo
 
 
 def test_roaming_costs_its_own_rate_up_to_the_months_cap(client: FlaskClient, user_id: str) -> None:
