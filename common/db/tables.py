@@ -7,7 +7,7 @@ from sqlalchemy import Index, Integer, LargeBinary, MetaData, String, Text, even
 from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, Session, mapped_column, object_session
 
 from common import clock, ids
-from common.db.bulk import insert_few
+from common.db.closing import at_the_end
 from common.db.types import Id, UtcDateTime
 from common.db.wake import OUTBOX, wake
 
@@ -122,14 +122,13 @@ class Heartbeat(PlatformBase):
     broker_connected: Mapped[bool]
 
 
-def insert_events(session: Session) -> None:
-    """Write the session's events by one plain statement: through the unit of work each costs 300 µs more."""
+def gather_events(session: Session) -> None:
+    """Have the session's events written at its end: through the unit of work each costs 300 µs more."""
     rows = [row for row in session.new if isinstance(row, Outbox) and row.published_at is None]
     if not rows:
         return
     for row in rows:
         session.expunge(row)
-    session.flush()
     values = [
         {
             "id": row.id,
@@ -140,7 +139,7 @@ def insert_events(session: Session) -> None:
         }
         for row in rows
     ]
-    insert_few(session, Outbox.__table__, values)
+    at_the_end(session, Outbox.__table__, values)
     wake(session, OUTBOX)
 
 

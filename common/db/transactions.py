@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import ParamSpec, Protocol, TypeVar
 
+import psycopg
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SAWarning
 from sqlalchemy.orm import Session
 
 from common.db import wake as wakeups
+from common.db.closing import closing_of
 from common.db.engine import WRITE, db
-from common.db.tables import insert_events
+from common.db.tables import gather_events
 
 warnings.filterwarnings("error", message=".*Connection is already established.*", category=SAWarning)
 
@@ -35,7 +37,10 @@ class Companion(Protocol):
         """Called first thing in each transaction."""
 
     def before_commit(self, session: Session) -> None:
-        """Called last thing in each transaction that did not fail."""
+        """Called in each transaction that did not fail, to add to what it writes last."""
+
+    def conflict(self, error: IntegrityError) -> None:
+        """Called when what is written last meets a key that is taken. Raises what that means, if it knows."""
 
     def leave(self, *, committed: bool) -> None:
         """Called when the transaction is over, however it ended."""
@@ -61,10 +66,7 @@ def transaction() -> Iterator[Session]:
             if beside is not None:
                 beside.enter()
             yield session
-            insert_events(session)
-            if beside is not None:
-                beside.before_commit(session)
-            wakeups.before_commit(session)
+            _close(session, beside)
             session.commit()
             committed = True
         except BaseException:
@@ -74,6 +76,20 @@ def transaction() -> Iterator[Session]:
             if beside is not None:
                 beside.leave(committed=committed)
     wakeups.after_commit(session, engine)
+
+
+def _close(session: Session, beside: Companion | None) -> None:
+    gather_events(session)
+    session.flush()
+    if beside is not None:
+        beside.before_commit(session)
+    wakeups.before_commit(session)
+    try:
+        closing_of(session).run(session)
+    except IntegrityError as error:
+        if beside is not None:
+            beside.conflict(error)
+        raise
 
 
 @contextmanager
@@ -113,7 +129,17 @@ def lost_race(error: DBAPIError) -> bool:
     sqlstate = getattr(error.orig, "sqlstate", None)
     if sqlstate is not None:
         return sqlstate in ("23505", "40001", "40P01")
-    return isinstance(error, IntegrityError) and "UNIQUE constraint failed" in str(error.orig)
+    return isinstance(error, IntegrityError) and _SQLITE_TAKEN in str(error.orig)
+
+
+def key_taken(error: DBAPIError, table: str) -> bool:
+    """Whether the statement failed because of a unique key of this table that another row has."""
+    if isinstance(error.orig, psycopg.errors.UniqueViolation):
+        return error.orig.diag.table_name == table
+    return isinstance(error, IntegrityError) and f"{_SQLITE_TAKEN}: {table}." in str(error.orig)
+
+
+_SQLITE_TAKEN = "UNIQUE constraint failed"
 
 
 @contextmanager

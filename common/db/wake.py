@@ -10,20 +10,21 @@ import errno
 import logging
 import os
 import select
-from typing import Protocol
+from functools import cache
+from typing import Any, Protocol
 
 import psycopg
-from sqlalchemy import Engine, bindparam, func
+from sqlalchemy import Engine, Select, bindparam, func
 from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
 
+from common.db.closing import closing_of
 from common.db.engine import own_connection
 from common.db.leader import Role
 
 log = logging.getLogger(__name__)
 
 OUTBOX = "outbox"
-_NOTIFY = sql_select(func.pg_notify(bindparam("channel"), bindparam("names")))
 
 
 def wake(session: Session, name: str) -> None:
@@ -34,8 +35,13 @@ def wake(session: Session, name: str) -> None:
 def before_commit(session: Session) -> None:
     names = session.info.get("wake")
     if names and session.get_bind().dialect.name == "postgresql":
-        for role, told in _by_role(names).items():
-            session.connection().execute(_NOTIFY, {"channel": _channel(role), "names": told})
+        told = _by_role(names)
+        closing_of(session).add(_notifying(tuple(told)), {f"told_{role}": told[role] for role in told})
+
+
+@cache
+def _notifying(roles: tuple[Role, ...]) -> Select[Any]:
+    return sql_select(*(func.pg_notify(_channel(role), bindparam(f"told_{role}")) for role in roles))
 
 
 def after_commit(session: Session, engine: Engine) -> None:

@@ -28,14 +28,15 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from flask import Response, request
-from sqlalchemy import Row, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Row, Table, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from common import clock, ids
+from common.db.closing import at_the_end, closing_of
 from common.db.engine import db
 from common.db.tables import IdempotencyKey
-from common.db.transactions import companion, lost_race, transaction
+from common.db.transactions import companion, key_taken, transaction
 from common.errors import (
     AppError,
     IdempotencyKeyRequired,
@@ -56,7 +57,6 @@ NOT_KEPT = frozenset({400, 401, 403, 413, 415, 422, 429}) | frozenset(range(500,
 
 _ROWS = cast(Table, IdempotencyKey.__table__)
 _LOOK_UP = select(_ROWS).where(_ROWS.c.scope == bindparam("of"))
-_CLAIM = insert(_ROWS)
 _KEEP = (
     update(_ROWS)
     .where(_ROWS.c.scope == bindparam("of"))
@@ -97,7 +97,7 @@ class Claim:
         status, answer = self._answer or (None, None)
         if self.held:
             if answer is not None:
-                session.connection().execute(_KEEP, {"of": self.scope, "status": status, "answer": answer})
+                closing_of(session).add(_KEEP, {"of": self.scope, "status": status, "answer": answer})
             return
         now = clock.now()
         claim = {
@@ -109,10 +109,11 @@ class Claim:
             "answer": answer,
             "created_at": now,
         }
-        try:
-            session.connection().execute(_CLAIM, claim)
-        except IntegrityError as error:
-            raise _LostClaim if lost_race(error) else error from None
+        at_the_end(session, _ROWS, [claim])
+
+    def conflict(self, error: IntegrityError) -> None:
+        if not self.held and key_taken(error, _ROWS.name):
+            raise _LostClaim from None
 
     def leave(self, *, committed: bool) -> None:
         self._open = False

@@ -4,7 +4,7 @@ Locks are taken in the order refunds, payables, payments, wallets. The janitor a
 takes its payable: when it meets an event about that in a deadlock, one of them is done again.
 """
 
-from payment.models.base import Base, changed_one, insert_rows
+from payment.models.base import Base, changed_one, insert_last, insert_rows
 from payment.models.cases import Case
 from payment.models.customers import Customer, Voucher, VoucherGuesses, VoucherState
 from payment.models.methods import CardLeft, SavedMethod
@@ -85,6 +85,7 @@ __all__ = [
     "change_balance",
     "changed_one",
     "give_payable_back",
+    "insert_last",
     "insert_rows",
     "move_payment",
     "take_payable",

@@ -3,10 +3,13 @@
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
 from flask import Response, current_app
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from common import clock, ids
@@ -17,7 +20,7 @@ from common.money import Money
 from common.web import look_up_key, reply, resumes, work_id
 from payment import queries
 from payment.cards import Card
-from payment.errors import CardDeclined, InsufficientBalance, OtpInvalid, PaymentFailed
+from payment.errors import AlreadyPaid, CardDeclined, InsufficientBalance, OtpInvalid, PaymentFailed
 from payment.gateway import CardRefused, CardToken, GatewayDown, GatewayTrouble, Outcome, Verdict
 from payment.gateway.routing import Guarded
 from payment.models import LARGEST_BALANCE_MINOR, MethodState, MethodType, Payment, PaymentState
@@ -96,7 +99,7 @@ def _pay_known(wish: Wish, body: ProcessIn, card: Card | None) -> Response:
         with reading() as session:
             payments.check_wish(session, wish)
     facts = _card_facts(body, card, keep=body.save_method)
-    with transaction() as session:
+    with _intending() as session:
         payments.check_wish(session, wish)
         payment = payments.begin_payment(session, wish, facts, awaits_reference=False)
         _keep_card(session, wish, facts, card if body.save_method else None)
@@ -104,16 +107,26 @@ def _pay_known(wish: Wish, body: ProcessIn, card: Card | None) -> Response:
 
 
 def _pay_from_wallet(wish: Wish) -> Response:
-    with transaction() as session:
+    with _intending() as session:
         payment = payments.pay_from_wallet(session, wish)
         if payment.state is not PaymentState.FAILED:
             return reply(PaymentOut.of(payment), 201)
     raise _refusal(payment)
 
 
+@contextmanager
+def _intending() -> Iterator[Session]:
+    """A transaction that begins a payment. Raises AlreadyPaid when another one holds the order or invoice."""
+    try:
+        with transaction() as session:
+            yield session
+    except IntegrityError as error:
+        raise AlreadyPaid() if payments.holds_already(error) else error from None
+
+
 def _accept(wish: Wish, facts: CardFacts | None, card: Card | None, *, save: bool) -> Response:
     """Take a payment whose order or invoice is not known yet: the worker charges it when the event arrives."""
-    with transaction() as session:
+    with _intending() as session:
         payment = payments.begin_payment(session, wish, facts, awaits_reference=True)
         _keep_card(session, wish, facts, card if save else None)
         return reply(PaymentOut.of(payment), 201)

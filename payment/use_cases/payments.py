@@ -11,7 +11,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from common import clock
 from common.db import wake
-from common.db.transactions import lost_race
+from common.db.transactions import key_taken
 from common.errors import NotFound
 from common.money import Money
 from payment import events, queries
@@ -28,7 +28,7 @@ from payment.models import (
     ReferenceType,
     changed_one,
     give_payable_back,
-    insert_rows,
+    insert_last,
     move_payment,
     take_payable,
 )
@@ -96,16 +96,17 @@ def check_payable(payable: queries.Due, *, user_id: str, amount: Money) -> None:
 
 
 def begin_payment(session: Session, wish: Wish, card: CardFacts | None, *, awaits_reference: bool) -> Payment:
-    """A `processing` payment that holds its order or invoice. Raises AlreadyPaid when another one holds it."""
+    """A `processing` payment that holds its order or invoice; written when the transaction ends (`holds_already`)."""
     payment = _new(wish, card)
     payment.awaits_reference = awaits_reference
     payment.check_at = clock.now() + (FIRST_LOOK_FOR_REFERENCE if awaits_reference else ABANDONED_AFTER)
-    _insert(session, payment)
+    insert_last(session, payment)
     return payment
 
 
 def pay_from_wallet(session: Session, wish: Wish) -> Payment:
-    """The whole payment at once: `completed`, or `failed` when the balance is too low.
+    """The whole payment at once: `completed`, or `failed` when the balance is too low. As `begin_payment` it is
+    written when the transaction ends.
 
     Raises NotKnownYet, NotFound, AlreadyPaid, NotPayable, AmountMismatch.
     """
@@ -120,9 +121,14 @@ def pay_from_wallet(session: Session, wish: Wish) -> Payment:
     else:
         payment.state, payment.failure_reason = PaymentState.FAILED, "insufficient_balance"
         event = events.payment_failed(payment)
-    _insert(session, payment)
+    insert_last(session, payment)
     session.add(event)
     return payment
+
+
+def holds_already(error: IntegrityError) -> bool:
+    """Whether a transaction with a new payment failed because another payment holds its order or invoice."""
+    return key_taken(error, Payment.__tablename__)
 
 
 def settle_from_wallet(session: Session, payment: Payment) -> None:
@@ -345,7 +351,7 @@ def _current(session: Session, payment: Payment) -> Payment:
 
 
 def _new(wish: Wish, card: CardFacts | None) -> Payment:
-    return Payment(
+    payment = Payment(
         id=wish.payment_id,
         user_id=wish.user_id,
         reference_type=wish.reference_type,
@@ -355,24 +361,17 @@ def _new(wish: Wish, card: CardFacts | None) -> Payment:
         refunded_minor=0,
         state=PaymentState.PROCESSING,
         method_type=wish.method_type,
-        brand=card.brand if card else None,
-        last4=card.last4 if card else None,
-        gateway=card.gateway if card else None,
-        gateway_token=card.token if card else None,
-        saved_method_id=card.saved_method_id if card else None,
         awaits_reference=False,
         released=False,
         otp_tries=0,
         checks=0,
         created_at=clock.now(),
     )
-
-
-def _insert(session: Session, payment: Payment) -> None:
-    try:
-        insert_rows(session, payment)
-    except IntegrityError as error:
-        raise AlreadyPaid() if lost_race(error) else error from None
+    if card is not None:
+        payment.gateway, payment.gateway_token = card.gateway, card.token
+        payment.brand, payment.last4 = card.brand, card.last4
+        payment.saved_method_id = card.saved_method_id
+    return payment
 
 
 _REROUTE = (

@@ -19,7 +19,7 @@ from payment.models import (
     Wallet,
     WalletEntry,
     change_balance,
-    insert_rows,
+    insert_last,
 )
 from payment.use_cases.recharges import begin_recharge
 
@@ -40,7 +40,8 @@ def open_wallet(session: Session, *, user_id: str, currency: str) -> None:
 def credit(
     session: Session, *, user_id: str, amount: Money, source: Account, reason: EntryReason, source_id: str
 ) -> WalletEntry:
-    """Put money into a wallet (made if need be), once per reason and source: a second time raises IntegrityError."""
+    """Put money into a wallet (made if need be), once per reason and source: a second time the transaction ends with
+    IntegrityError."""
     entry = _move(session, user_id, amount, source, reason, source_id)
     if entry is None:
         open_wallet(session, user_id=user_id, currency=amount.currency)
@@ -90,7 +91,7 @@ def _post(
 ) -> None:
     transfer_id, now = ids.new_id(), clock.now()
     legs = ((source, -amount.amount_minor), (target, amount.amount_minor))
-    insert_rows(
+    insert_last(
         session,
         *(
             WalletEntry(
@@ -130,7 +131,7 @@ def transfer(
             raise WalletFull()
         after[user_id] = changed
         entries[user_id] = _leg(changed, by, EntryReason.TRANSFER, transfer_id, transfer_id)
-    insert_rows(session, *entries.values())
+    insert_last(session, *entries.values())
     for user_id, by in changes:
         session.add(events.wallet_changed(entries[user_id], user_id))
         _when_low(session, user_id, by, after[user_id], entries[user_id])
@@ -200,7 +201,7 @@ def _move(
         source_id=source_id,
         created_at=entry.created_at,
     )
-    insert_rows(session, entry, counter)
+    insert_last(session, entry, counter)
     session.add(events.wallet_changed(entry, user_id))
     _when_low(session, user_id, by, changed, entry)
     return entry

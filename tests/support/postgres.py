@@ -26,16 +26,14 @@ from dev.ports import LOOPBACK, free_ports
 
 ADMIN = "postgres"
 INITDB = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-# Tests need no durability: a third of the time of a run would go into fsync.
 SETTINGS = {
     "listen_addresses": LOOPBACK,
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
     "max_connections": "200",
     "shared_buffers": "64MB",
     "timezone": "UTC",
 }
+# Tests need no durability: a third of the time of a run would go into fsync.
+FORGETFUL = dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off")
 
 
 class NoPostgres(Exception):
@@ -73,9 +71,13 @@ def unprivileged() -> Identity:
 
 
 class PostgresServer:
-    """One server with its own data folder and port; everything goes when it is closed."""
+    """One server with its own data folder and port; everything goes when it is closed.
 
-    def __init__(self) -> None:
+    A `durable` one keeps what it has committed when the machine loses its power, as in production.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._settings = SETTINGS if durable else SETTINGS | FORGETFUL
         self._identity = unprivileged()
         self.home = Path(tempfile.mkdtemp(prefix="sri-care-postgres-", dir="/tmp"))  # other users reach it
         self.data = self.home / "data"
@@ -89,7 +91,7 @@ class PostgresServer:
     def start(self) -> Self:
         """Make a fresh cluster and return when it accepts connections (about a second)."""
         self._run("initdb", "-D", self.data, "-U", ADMIN, *INITDB)
-        options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         command: list[str | Path] = [self._binaries / "postgres", "-D", self.data, "-k", self.home]
         command += ["-p", str(self.port), *options]
         with (self.home / "log").open("ab") as log:

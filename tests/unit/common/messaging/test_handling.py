@@ -54,7 +54,8 @@ def test_what_fails_leaves_no_trace_and_may_succeed_later(house: House) -> None:
     assert handle(house.queue, house.handlers, message) == Done()
 
 
-def test_several_messages_share_a_transaction(house: House) -> None:
+def test_several_messages_share_a_transaction(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.messaging.handling.BATCH_FOR_S", 60.0)
     assert handle_batch(house.queue, house.handlers, [body(n) for n in range(10)]) == 10
     assert house.effects() == list(range(10))
     assert inbox() == 10

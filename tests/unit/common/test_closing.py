@@ -1,0 +1,58 @@
+"""What a transaction writes last: one statement on Postgres, several on SQLite, the same outcome."""
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from common import clock
+from common.db import reading, transaction
+from common.db.closing import MANY, at_the_end
+from common.db.tables import Inbox, Outbox
+from common.db.transactions import key_taken
+from common.messaging import new_event
+
+
+def handled(*event_ids: str) -> list[dict]:
+    return [{"consumer": "test", "event_id": each, "handled_at": clock.now()} for each in event_ids]
+
+
+def stored() -> set[str]:
+    with reading() as session:
+        return set(session.scalars(select(Inbox.event_id))) | set(session.scalars(select(Outbox.type)))
+
+
+def test_rows_of_several_tables_and_events_are_there_once_the_transaction_has_ended(app: Flask) -> None:
+    with transaction() as session:
+        at_the_end(session, Inbox.__table__, handled("first"))
+        session.add(new_event("user.locked_out", subject="u", data={}))
+        at_the_end(session, Inbox.__table__, handled("second", "third"))
+        assert stored() == set()
+    assert stored() == {"first", "second", "third", "user.locked_out"}
+
+
+def test_so_many_rows_that_they_are_a_statement_of_their_own_are_there_too(app: Flask) -> None:
+    many = [f"event {number}" for number in range(MANY)]
+    with transaction() as session:
+        at_the_end(session, Inbox.__table__, handled(*many))
+        session.add(new_event("user.locked_out", subject="u", data={}))
+    assert stored() == {*many, "user.locked_out"}
+
+
+def test_a_block_that_raises_writes_nothing(app: Flask) -> None:
+    with pytest.raises(RuntimeError), transaction() as session:
+        at_the_end(session, Inbox.__table__, handled("first"))
+        raise RuntimeError
+    assert stored() == set()
+
+
+def test_a_key_that_is_taken_undoes_all_and_names_its_table(app: Flask) -> None:
+    with transaction() as session:
+        at_the_end(session, Inbox.__table__, handled("first"))
+    with pytest.raises(IntegrityError) as raised, transaction() as session:
+        session.add(new_event("user.locked_out", subject="u", data={}))
+        at_the_end(session, Inbox.__table__, handled("second"))
+        at_the_end(session, Inbox.__table__, handled("first"))
+    assert stored() == {"first"}
+    assert key_taken(raised.value, "inbox")
+    assert not key_taken(raised.value, "outbox")
