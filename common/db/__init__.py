@@ -4,13 +4,12 @@ Flask-SQLAlchemy owns the engine of each application; sessions are opened here, 
 workers and requests share one way. SQL that only one of SQLite and Postgres understands stays in this package.
 """
 
-from common.db.bare import writing
 from common.db.engine import db, init_database
 from common.db.locks import hold
 from common.db.migrate import at_head, upgrade
 from common.db.pages import Page, PageQuery, fetch_page
 from common.db.tables import ModelBase, PlatformBase, service_metadata
-from common.db.transactions import reading, rerun_lost_race, snapshot, transaction
+from common.db.transactions import reading, rerun_lost_race, snapshot, transaction, writing
 from common.db.types import Id, InstantText, UtcDateTime, enum_column
 from common.db.wake import wake
 

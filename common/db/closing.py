@@ -77,8 +77,9 @@ class Closing:
 
 
 def at_the_end(session: Session, table: Any, rows: Rows) -> None:
-    """Add rows when the session's transaction ends. For what nothing in it reads, outside of any savepoint; a key that
-    is taken raises IntegrityError then."""
+    """Add rows when the session's transaction ends. For what nothing in it reads; a key that is taken raises
+    IntegrityError then. Not in a savepoint, whose rollback would not undo it."""
+    assert not session.in_nested_transaction()
     closing_of(session).insert(table, rows)
 
 
@@ -94,8 +95,8 @@ def _inserting(table: Table) -> Insert:
 
 @cache
 def _as_one(parts: tuple[Part, ...], others: tuple[Update | Select[Any], ...]) -> Executable:
-    """A select whose common table expressions do the writing, which Postgres runs in their order. (An insert of several
-    rows would be one statement too, but SQLAlchemy compiles that anew each time.)"""
+    """A select whose common table expressions do the writing, in an order of Postgres's own, on which nothing depends.
+    (An insert of several rows would be one statement too, but SQLAlchemy compiles that anew each time.)"""
     inserts = [
         insert(table).values({name: bindparam(f"{name}_{part}_{number}") for name in names})
         for part, (table, names, rows) in enumerate(parts)
