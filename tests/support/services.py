@@ -96,6 +96,9 @@ def make_app(service: str, database_url: str, folder: Path, **settings: Any) -> 
         "rabbitmq_url": "amqp://127.0.0.1:1/",
         "jwks_url": "http://127.0.0.1:1/jwks.json",
         "environment": "development",
+        # As long as a busy machine needs: a test that is about the refusal sets a short one.
+        "lock_timeout_s": 60,
+        "pool_timeout_s": 60,
     }
     if "keys_dir" in config.Settings.model_fields:
         values["keys_dir"] = str(folder / "keys")

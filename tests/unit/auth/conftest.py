@@ -14,7 +14,7 @@ from common.db import db
 from tests.support.services import make_app, service_fixtures
 
 CHEAP = {"hash_time_cost": 1, "hash_memory_kib": 8192}
-PATIENT = {"hash_wait_s": 60, "lock_timeout_s": 60, "pool_timeout_s": 60}
+PATIENT = {"hash_wait_s": 60}
 """Waits that a busy machine does not reach."""
 
 database_url, app, client = service_fixtures("auth", **CHEAP, **PATIENT)
