@@ -4,6 +4,7 @@ import { Line } from "./line.js";
 import { Refused, Session, wireSignIn } from "./session.js";
 import { say, speak } from "./texts.js";
 import { Thread } from "./thread.js";
+import { forgetTickets, showTickets } from "./tickets.js";
 
 const API = "/api/chat";
 const session = new Session("console");
@@ -184,19 +185,9 @@ async function about() {
     element("li", {}, element("b", { text: note.author.name || say("agent") }), ` ${note.body}`)));
   $("canned").replaceChildren(...canned.items.map((text) =>
     element("button", { type: "button", class: "chip", title: text.body, text: text.shortcut, onclick: () => { $("body").value = text.body; $("body").focus(); } })));
-  $("tickets").replaceChildren(...tickets.items.map((ticket) => {
-    const row = element("li", { class: ticket.sla.breached ? "late" : "", text: `${ticket.number} · ${say(`ticket_${ticket.state}`)} · ${ticket.subject}` });
-    if (ticket.sla.breached) row.append(` · ${say("late")}`);
-    const change = (label, fields) => element("button", { type: "button", class: "quiet", text: say(label), onclick: () => attempt(async () => {
-      await session.api(`${API}/tickets/${ticket.id}`, "PATCH", fields);
-      await about();
-    }) });
-    if (ticket.state === "open") row.append(change("begin", { state: "in_progress" }));
-    if (ticket.state === "open" || ticket.state === "in_progress") {
-      row.append(change("resolve", { state: "resolved" }),
-        change(ticket.sla.paused ? "goes_on" : "waits_for_customer", { waiting_for_customer: !ticket.sla.paused }));
-    }
-    return row;
+  showTickets(session, tickets.items, (work) => attempt(async () => {
+    await work();
+    await about();
   }));
 }
 
@@ -239,6 +230,7 @@ session.onEnd = () => {
   if (line) line.close();
   turnTo(null);
   threads.clear();
+  forgetTickets();
   line = null;
   show();
 };

@@ -69,6 +69,21 @@ def see_last(page: Page, text: str) -> None:
     expect(page.locator("#messages .message:not(.waiting) .body").last).to_contain_text(text)
 
 
+def file_ticket(console: Page) -> str:
+    """The agent opens a ticket and comments on it twice; its path."""
+    console.fill("#ticket-subject", "Bill too high")
+    with console.expect_response(lambda answer: answer.url.endswith("/tickets")) as opened:
+        console.click("#ticket > button")
+    console.click("#tickets li:has-text('Bill too high') summary")
+    for body, internal in (("Meter was read twice", True), ("We look into it", False)):
+        console.fill("#tickets textarea", body)
+        console.set_checked("#tickets input[type=checkbox]", internal)
+        console.click("#tickets form button")
+        expect(console.locator("#tickets details li").last).to_contain_text(body)
+    expect(console.locator("#tickets details li")).to_have_count(2)
+    return f"/api/chat/tickets/{opened.value.json()['id']}"
+
+
 def test_flow_8_with_both_chat_processes_killed_on_the_way(
     care_platform: Platform, open_page: Callable[..., Page], customer: Customer, desk: Admin
 ) -> None:
@@ -108,6 +123,9 @@ def test_flow_8_with_both_chat_processes_killed_on_the_way(
         console.click("#mine button:has-text('Nimali Perera')")
         expect(console.locator("#body")).to_have_value("only for Nimali")
         another.post(f"/api/chat/conversations/{conversation}/close")
+
+    ticket = file_ticket(console)
+    assert [one["body"] for one in customer.get(ticket).json()["comments"]] == ["We look into it"]
 
     client.goto("about:blank")  # away: what is said meanwhile must be there after the reload
     say(console, "while you were away")
