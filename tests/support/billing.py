@@ -1,7 +1,7 @@
 """What tests of billing start from: a customer with an account, an invoice, a payment of it."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -239,3 +239,13 @@ def many_subscribers(count: int, rates: bytes = b"[]") -> list[str]:
 
 def trial_balance(client: FlaskClient) -> dict[str, Any]:
     return _document(client.get("/api/billing/admin/ledger/trial-balance", headers=bearer(None, "admin")))
+
+
+def until(year: int, month: int, day: int) -> None:
+    """Move the frozen clock to the morning of a day."""
+    clock.move(datetime(year, month, day, 6, tzinfo=UTC) - clock.now())
+
+
+def lines(invoice: dict[str, Any]) -> list[tuple[str, int]]:
+    """What an invoice bills, and for how much in minor units."""
+    return [(line["description"], line["amount"]["amount_minor"]) for line in invoice["lines"]]
