@@ -24,9 +24,10 @@ function describe(session, ticket, act) {
     row.append(change("resolve", { state: "resolved" }),
       change(ticket.sla.paused ? "goes_on" : "waits_for_customer", { waiting_for_customer: !ticket.sla.paused }));
   }
-  const key = `${ticket.id} ${say("tickets")}`;
-  if (!stories.has(key)) stories.set(key, story(session, ticket, act));
-  const { details, form, load } = stories.get(key);
+  const before = stories.get(ticket.id);
+  if (!before || before.language !== say("tickets")) stories.set(ticket.id, story(session, ticket, act));
+  const { details, form, body, load } = stories.get(ticket.id);
+  if (before) [body.value, details.open] = [before.body.value, before.details.open];
   form.hidden = ticket.state === "closed";
   if (details.open) act(load);
   row.append(details);
@@ -62,5 +63,5 @@ function story(session, ticket, act) {
   const form = element("form", { onsubmit: send }, body, element("label", {}, internal, ` ${say("only_care")}`), element("button", { text: say("send") }));
   const details = element("details", {}, element("summary", { text: say("ticket_comments") }), element("p", { text: ticket.description }), comments, form);
   details.addEventListener("toggle", () => details.open && act(load));
-  return { details, form, load };
+  return { language: say("tickets"), details, form, body, load };
 }

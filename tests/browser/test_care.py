@@ -80,7 +80,11 @@ def file_ticket(console: Page) -> str:
         console.set_checked("#tickets input[type=checkbox]", internal)
         console.click("#tickets form button")
         expect(console.locator("#tickets details li").last).to_contain_text(body)
-    expect(console.locator("#tickets details li")).to_have_count(2)
+    console.fill("#tickets textarea", "half a sentence")
+    for language in ("si", "en"):
+        console.select_option("header select", language)
+        expect(console.locator("#tickets details li")).to_have_count(2)
+        expect(console.locator("#tickets textarea")).to_have_value("half a sentence")
     return f"/api/chat/tickets/{opened.value.json()['id']}"
 
 
