@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -35,6 +36,16 @@ def right(database_url: str, tmp_path: Path) -> Iterator[Flask]:
 @pytest.fixture
 def opened(client: FlaskClient) -> str:
     return client.post("/api/chat/conversations", json={}, headers=bearer(NIMALI)).json["id"]
+
+
+@pytest.fixture
+def apart(app: Flask, right: Flask, phone: Callable, opened: str) -> tuple[Any, Any]:
+    """A customer at one process and an agent at the other, who knows of the customer."""
+    customer, agent = phone(NIMALI), phone(AGENT, "agent", at=right)
+    customer.join(opened)
+    look(app)
+    agent.join(opened)
+    return customer, agent
 
 
 @pytest.fixture(autouse=True)
@@ -93,12 +104,9 @@ def test_who_is_there_twice_stays_online_until_the_last_connection_has_closed(
 
 
 def test_a_reload_is_no_news_also_at_another_process(
-    app: Flask, right: Flask, phone: Callable, opened: str
+    app: Flask, right: Flask, phone: Callable, opened: str, apart: tuple[Any, Any]
 ) -> None:
-    customer, agent = phone(NIMALI), phone(AGENT, "agent", at=right)
-    customer.join(opened)
-    look(app)
-    agent.join(opened)
+    customer, agent = apart
     customer.close()
     look(app, right)
     clock.move(GRACE / 2)
@@ -110,12 +118,9 @@ def test_a_reload_is_no_news_also_at_another_process(
 
 
 def test_the_users_of_a_killed_process_are_told_to_have_left_and_one_that_only_slept_brings_them_back(
-    app: Flask, right: Flask, phone: Callable, opened: str
+    app: Flask, right: Flask, phone: Callable, opened: str, apart: tuple[Any, Any]
 ) -> None:
-    customer, agent = phone(NIMALI), phone(AGENT, "agent", at=right)
-    customer.join(opened)
-    look(app)
-    agent.join(opened)
+    _, agent = apart
     after(DEAD_AFTER, right)
     assert told(agent) == []
     after(2 * GRACE, right)
@@ -132,12 +137,9 @@ def test_the_users_of_a_killed_process_are_told_to_have_left_and_one_that_only_s
 
 
 def test_a_database_that_is_locked_or_was_away_sends_nobody_home(
-    app: Flask, right: Flask, phone: Callable, opened: str
+    app: Flask, right: Flask, phone: Callable, opened: str, apart: tuple[Any, Any]
 ) -> None:
-    customer, agent = phone(NIMALI), phone(AGENT, "agent", at=right)
-    customer.join(opened)
-    look(app)
-    agent.join(opened)
+    customer, agent = apart
     look(right)
     clock.move(DEAD_AFTER * 2)
     with transaction() as session:
