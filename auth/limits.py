@@ -16,13 +16,13 @@ from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 import redis
-from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Table, bindparam, delete, func, insert, select, update
 
 from auth.config import Settings
 from auth.errors import TooManyAttempts
 from auth.models import Attempts
 from common import clock
-from common.db import UtcDateTime, rerun_lost_race, snapshot, transaction, writing
+from common.db import Runner, Statement, UtcDateTime, rerun_lost_race, snapshot, transaction, writing
 
 T = TypeVar("T")
 
@@ -58,9 +58,10 @@ class Limit:
 
 _TABLE = Attempts.__table__
 assert isinstance(_TABLE, Table)
-_INSERT = insert(_TABLE).values(key=bindparam("taken_key"))
-_UPDATE = update(_TABLE).where(_TABLE.c.key == bindparam("taken_key"))
-_SETTLE = (
+_COUNTED = ("count", "blocked_until", "expires_at")
+_INSERT = Statement(insert(_TABLE).values(key=bindparam("taken_key")), *_COUNTED)
+_UPDATE = Statement(update(_TABLE).where(_TABLE.c.key == bindparam("taken_key")), *_COUNTED)
+_SETTLE = Statement(
     update(_TABLE)
     .where(_TABLE.c.key == bindparam("taken_key"), _TABLE.c.count > 0)
     .values(
@@ -72,11 +73,12 @@ _SETTLE = (
 
 
 @cache
-def _locked(rows: int) -> Select[Any]:
+def _locked(rows: int) -> Statement:
     """So many rows, held in the order of their keys. An expanding list would be written out anew each time."""
     keys = [bindparam(f"key_{n}", type_=_TABLE.c.key.type) for n in range(rows)]
     columns = (_TABLE.c.key, _TABLE.c.count.label("counted"), _TABLE.c.blocked_until, _TABLE.c.expires_at)
-    return select(*columns).where(_TABLE.c.key.in_(keys)).order_by(_TABLE.c.key).with_for_update()
+    query = select(*columns).where(_TABLE.c.key.in_(keys)).order_by(_TABLE.c.key)
+    return Statement(query.with_for_update())
 
 
 Claim = tuple[Limit, str]
@@ -111,12 +113,12 @@ class Settlement:
     clear: Sequence[str]
     give_back: Sequence[str]
 
-    def write(self, connection: Connection) -> None:
+    def write(self, connection: Runner) -> None:
         """In the table `attempts`; what is forgotten is deleted later, by `prune`."""
         now = clock.now()
         rows = [(key, now) for key in self.clear] + [(key, None) for key in self.give_back]
         rows.sort(key=itemgetter(0))  # as `_locked` does
-        connection.execute(_SETTLE, [{"taken_key": key, "forgotten_at": at} for key, at in rows])
+        _SETTLE.run_many(connection, [{"taken_key": key, "forgotten_at": at} for key, at in rows])
 
 
 class Limiter:
@@ -134,7 +136,7 @@ class Limiter:
         taken = self._in_redis(lambda store: store.take(attempt.keyed()))
         return attempt.admitted(*(taken or _take(lambda _connection: attempt)[1]))
 
-    def admit_to(self, find: Callable[[Connection], Attempt[T]]) -> tuple[T, list[int]]:
+    def admit_to(self, find: Callable[[Runner], Attempt[T]]) -> tuple[T, list[int]]:
         """As `admit`, of an attempt at what `find` reads: in the same transaction, when that is where attempts are
         counted. Returns the attempt's target too."""
         taken = None
@@ -176,7 +178,7 @@ def _key(limit: Limit, subject: str) -> str:
 
 
 @rerun_lost_race
-def _take(find: Callable[[Connection], Attempt[T]]) -> tuple[Attempt[T], tuple[float, list[int]]]:
+def _take(find: Callable[[Runner], Attempt[T]]) -> tuple[Attempt[T], tuple[float, list[int]]]:
     """Count an attempt in a transaction of its own. Returns it, the seconds to wait (0: let through), and the count
     under each claim that did not refuse."""
     with writing() as connection:
@@ -184,13 +186,13 @@ def _take(find: Callable[[Connection], Attempt[T]]) -> tuple[Attempt[T], tuple[f
         return attempt, _count(connection, attempt.keyed())
 
 
-def _count(connection: Connection, claims: Sequence[tuple[Limit, str]]) -> tuple[float, list[int]]:
+def _count(connection: Runner, claims: Sequence[tuple[Limit, str]]) -> tuple[float, list[int]]:
     """Count an attempt under each key in turn, up to the first that refuses."""
     now, wait_s, counts = clock.now(), 0.0, list[int]()
     fresh: list[dict[str, Any]] = []
     old: list[dict[str, Any]] = []
     keys = {f"key_{n}": key for n, (_, key) in enumerate(claims)}
-    known = {row.key: row for row in connection.execute(_locked(len(claims)), keys)}
+    known = {row.key: row for row in _locked(len(claims)).all(connection, keys)}
     for limit, key in claims:
         row = known.get(key)
         alive = row if row is not None and row.expires_at > now else None
@@ -209,9 +211,9 @@ def _count(connection: Connection, claims: Sequence[tuple[Limit, str]]) -> tuple
         }
         (fresh if row is None else old).append({"taken_key": key, **values})
     if fresh:
-        connection.execute(_INSERT, fresh)
+        _INSERT.run_many(connection, fresh)
     if old:
-        connection.execute(_UPDATE, old)
+        _UPDATE.run_many(connection, old)
     return wait_s, counts
 
 

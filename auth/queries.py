@@ -20,7 +20,7 @@ from auth.models import (
     User,
 )
 from common import ids
-from common.db import Page, PageQuery, fetch_page
+from common.db import Found, Page, PageQuery, Runner, Statement, fetch_page
 from common.errors import NotFound
 
 
@@ -32,15 +32,15 @@ def find_login(session: Session, *, phone: str | None, email: str | None) -> Use
 
 _USERS, _TOTP = cast(Table, User.__table__), cast(Table, Totp.__table__)
 _SIGN_IN = select(_USERS, _TOTP.c.confirmed_at.is_not(None).label("second_factor")).outerjoin(_TOTP)
-_BY_PHONE = _SIGN_IN.where(_USERS.c.phone == bindparam("name"))
-_BY_EMAIL = _SIGN_IN.where(_USERS.c.email == bindparam("name"))
+_BY_PHONE = Statement(_SIGN_IN.where(_USERS.c.phone == bindparam("name")))
+_BY_EMAIL = Statement(_SIGN_IN.where(_USERS.c.email == bindparam("name")))
 """Built once, and one statement for everybody: a sign-in costs the same whatever there is."""
 
 
-def find_sign_in(connection: Connection, *, phone: str | None, email: str | None) -> Row[Any] | None:
+def find_sign_in(connection: Runner, *, phone: str | None, email: str | None) -> Found | None:
     """The columns of `users` of the account that a sign-in names, and `second_factor`: whether an app is in force."""
     statement = _BY_PHONE if phone is not None else _BY_EMAIL
-    return connection.execute(statement, {"name": phone or email}).first()
+    return statement.first(connection, {"name": phone or email})
 
 
 _BY_ID = select(_USERS).where(_USERS.c.id == bindparam("user_id"))

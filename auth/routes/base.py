@@ -7,7 +7,6 @@ from typing import Any
 
 from flask import Blueprint, request
 from flask_jwt_extended import create_access_token
-from sqlalchemy import Connection, Row
 from sqlalchemy.orm import Session
 
 from auth import queries
@@ -21,7 +20,7 @@ from auth.use_cases import codes
 from auth.use_cases.audit import Client
 from auth.use_cases.sessions import start_session
 from common import clock, context, ids
-from common.db import reading
+from common.db import Found, Runner, reading
 from common.identity import Identity, identity
 
 routes = Blueprint("auth", __name__)
@@ -140,7 +139,7 @@ def access_token(user_id: str, roles: list[str], session_id: str, **claims: Any)
     return token
 
 
-def tokens_out(user: User | Row[Any], access: str, refresh: str) -> TokensOut:
+def tokens_out(user: User | Found, access: str, refresh: str) -> TokensOut:
     return TokensOut(
         user=UserOut.of(user),
         access_token=access,
@@ -163,7 +162,7 @@ class SignIn:
         session_id = ids.new_id()
         return cls(session_id, roles, access_token(user_id, roles, session_id), secrets.token_urlsafe(32))
 
-    def start(self, connection: Connection, user: User | Row[Any], who: Client) -> TokensOut:
+    def start(self, connection: Runner, user: User | Found, who: Client) -> TokensOut:
         start_session(
             connection,
             session_id=self.session_id,

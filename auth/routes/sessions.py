@@ -2,10 +2,8 @@
 
 import secrets
 from datetime import timedelta
-from typing import Any
 
 from flask import Response
-from sqlalchemy import Connection, Row
 
 from auth import queries
 from auth.errors import (
@@ -46,7 +44,7 @@ from auth.schemas.sessions import (
 )
 from auth.use_cases import mfa, sessions
 from auth.use_cases.audit import Client, raise_alert
-from common.db import PageQuery, reading, snapshot, transaction, writing
+from common.db import Found, PageQuery, Runner, reading, snapshot, transaction, writing
 from common.errors import NotFound, ServiceUnavailable
 from common.identity import identity
 from common.web import operation, reply, reply_page
@@ -65,7 +63,7 @@ def post_login(body: LoginIn) -> Response:
     who, limiter = client(), parts().limiter
     failures = ip_failures(who)
 
-    def attempt(connection: Connection) -> Attempt[tuple[Row[Any] | None, tuple[Claim, Claim]]]:
+    def attempt(connection: Runner) -> Attempt[tuple[Found | None, tuple[Claim, Claim]]]:
         found = queries.find_sign_in(connection, phone=body.phone, email=body.email)
         tries = login_tries(body.identifier, found.id if found else None)
         return Attempt((found, tries), [per_minute(who), failures, tries[0]], silent=tries[1])
@@ -90,7 +88,7 @@ def post_login(body: LoginIn) -> Response:
     return answer
 
 
-def _let_in(account: Row[Any], password: str, who: Client, settlement: Settlement | None) -> Response | None:
+def _let_in(account: Found, password: str, who: Client, settlement: Settlement | None) -> Response | None:
     """The answer to a right password, in one transaction: a session, or the wish for the second factor. None when the
     account is not as it was."""
     hashing, new_hash = parts().hashing, None
@@ -111,7 +109,7 @@ def _let_in(account: Row[Any], password: str, who: Client, settlement: Settlemen
         return reply(answer)
 
 
-def _fail(account: Row[Any] | None, identifier: str, who: Client, of_address: int, of_account: int) -> None:
+def _fail(account: Found | None, identifier: str, who: Client, of_address: int, of_account: int) -> None:
     """Keep it; when one account, or one address at whichever accounts, has failed as often as it may, have somebody
     look."""
     settings, until = parts().settings, locked_until(of_account)
@@ -127,7 +125,7 @@ def _fail(account: Row[Any] | None, identifier: str, who: Client, of_address: in
         sessions.note_failed_login(session, account, identifier=shown, client=who, locked_until=until)
 
 
-def _ask_for_second_factor(connection: Connection, user_id: str) -> MfaRequiredOut:
+def _ask_for_second_factor(connection: Runner, user_id: str) -> MfaRequiredOut:
     token = secrets.token_urlsafe(32)
     mfa.begin_challenge(connection, user_id=user_id, token=token)
     return MfaRequiredOut(mfa_token=token, methods=["totp", "recovery_code"])

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection, RowMapping, Table, func, insert, select, update
+from sqlalchemy import RowMapping, Table, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from auth import events
 from auth.models import AuditArchive, AuditEntry, AuditHead
 from auth.models.audit import CHAINED, FIRST_HASH, chain_hash, chained_content
 from common import clock, context, ids
-from common.db import reading, snapshot
+from common.db import Runner, Statement, reading, snapshot
 from common.messaging import Event
 
 SECRET_FIELDS = frozenset({"code", "token", "link", "password"})
@@ -57,7 +57,7 @@ def record_act(
 
 
 def record_bare(
-    connection: Connection, action: str, *, user_id: str, client: Client, data: dict[str, Any] | None = None
+    connection: Runner, action: str, *, user_id: str, client: Client, data: dict[str, Any] | None = None
 ) -> None:
     """As `record_act`, for a transaction without models."""
     _append(
@@ -82,15 +82,16 @@ def raise_alert(
 
 
 _ENTRIES, _HEAD = cast(Table, AuditEntry.__table__), cast(Table, AuditHead.__table__)
-_LOCK_HEAD = select(_HEAD.c.seq, _HEAD.c.hash).where(_HEAD.c.id == 1).with_for_update()
-_ADD = insert(_ENTRIES)
-_ADVANCE = update(_HEAD).where(_HEAD.c.id == 1)
+_LOCK_HEAD = Statement(select(_HEAD.c.seq, _HEAD.c.hash).where(_HEAD.c.id == 1).with_for_update())
+_ADD = Statement(insert(_ENTRIES), *CHAINED, "hash")
+_ADVANCE = Statement(update(_HEAD).where(_HEAD.c.id == 1), "seq", "hash")
 """Built once, and past the unit of work: a link is added at every sign-in and by every event of the platform."""
 
 
-def _append(connection: Connection, **values: Any) -> None:
+def _append(connection: Runner, **values: Any) -> None:
     """Add a link. The head's row is held until commit, so that links stand in the order of their commits."""
-    head = connection.execute(_LOCK_HEAD).one()
+    head = _LOCK_HEAD.first(connection, {})
+    assert head is not None
     values |= {
         "id": ids.new_id(),
         "recorded_at": clock.now(),
@@ -98,8 +99,8 @@ def _append(connection: Connection, **values: Any) -> None:
         "previous_hash": head.hash,
     }
     values["hash"] = chain_hash(chained_content(values))
-    connection.execute(_ADD, values)
-    connection.execute(_ADVANCE, {"seq": values["seq"], "hash": values["hash"]})
+    _ADD.run(connection, values)
+    _ADVANCE.run(connection, {"seq": values["seq"], "hash": values["hash"]})
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from auth.errors import InvalidCode, InvalidMfaToken, MfaAlreadyOn, MfaNotOn
@@ -16,6 +16,7 @@ from auth.use_cases.audit import Client, record_act
 from auth.use_cases.sessions import hash_token
 from auth.vault import Vault
 from common import clock
+from common.db import Runner, Statement
 
 STEP_S = 30
 DIGITS = 6
@@ -69,7 +70,10 @@ def remove_totp(session: Session, *, user_id: str, client: Client) -> None:
     record_act(session, "mfa.removed", user_id=user_id, client=client)
 
 
-def begin_challenge(connection: Connection, *, user_id: str, token: str) -> None:
+_CHALLENGE = Statement(insert(MfaChallenge), "hash", "user_id", "tries_left", "expires_at")
+
+
+def begin_challenge(connection: Runner, *, user_id: str, token: str) -> None:
     """The password was right: wait for the second factor."""
     challenge = {
         "hash": hash_token(token),
@@ -77,7 +81,7 @@ def begin_challenge(connection: Connection, *, user_id: str, token: str) -> None
         "tries_left": CHALLENGE_TRIES,
         "expires_at": clock.now() + CHALLENGE_LIFE,
     }
-    connection.execute(insert(MfaChallenge), challenge)
+    _CHALLENGE.run(connection, challenge)
 
 
 def answer_challenge(session: Session, vault: Vault, *, token: str, code: str) -> User | None:

@@ -3,9 +3,9 @@
 import hashlib
 import hmac
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import cast
 
-from sqlalchemy import Connection, Row, Table, bindparam, insert, select, update
+from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from auth import events
@@ -13,6 +13,7 @@ from auth.errors import InvalidRefreshToken, RefreshTokenReused
 from auth.models import LoginSession, RefreshToken, User
 from auth.use_cases.audit import Client, record_act, record_bare
 from common import clock
+from common.db import Found, Runner, Statement
 from common.errors import NotFound
 from common.identity import revoke
 
@@ -28,19 +29,29 @@ def client_fingerprint(client: Client) -> str:
 
 
 _USERS, _SESSIONS = cast(Table, User.__table__), cast(Table, LoginSession.__table__)
-_LOCK_USER = (
+_LOCK_USER = Statement(
     select(_USERS.c.active, _USERS.c.password_hash, _USERS.c.roles)
     .where(_USERS.c.id == bindparam("user_id"))
     .with_for_update()
 )
-_START = insert(_SESSIONS)
-_GIVE = insert(cast(Table, RefreshToken.__table__))
-_REHASH = update(_USERS).where(_USERS.c.id == bindparam("user_id"))
+_START = Statement(
+    insert(_SESSIONS),
+    "id",
+    "user_id",
+    "client",
+    "user_agent",
+    "ip",
+    "created_at",
+    "last_used_at",
+    "proved_at",
+)
+_GIVE = Statement(insert(cast(Table, RefreshToken.__table__)), "hash", "session_id", "expires_at")
+_REHASH = Statement(update(_USERS).where(_USERS.c.id == bindparam("user_id")), "password_hash", "updated_at")
 """Built once, and past the unit of work: they run at every sign-in."""
 
 
 def start_session(
-    connection: Connection,
+    connection: Runner,
     *,
     session_id: str,
     user_id: str,
@@ -60,28 +71,29 @@ def start_session(
         "last_used_at": now,
         "proved_at": now,
     }
-    connection.execute(_START, started)
+    _START.run(connection, started)
     first = {"hash": hash_token(refresh_token), "session_id": session_id, "expires_at": now + life}
-    connection.execute(_GIVE, first)
+    _GIVE.run(connection, first)
 
 
-def confirm_verified(connection: Connection, account: Row[Any], *, new_hash: str | None) -> bool:
+def confirm_verified(connection: Runner, account: Found, *, new_hash: str | None) -> bool:
     """Whether an open account still has the hash that a password was verified with, and the roles that were read with
     it; locked until commit. So that nobody gets in by a password, or with rights, that were taken away while it was
     being verified. `new_hash`, made with today's parameters, replaces the old one."""
-    row = connection.execute(_LOCK_USER, {"user_id": account.id}).first()
+    row = _LOCK_USER.first(connection, {"user_id": account.id})
     if row is None or not row.active:
         return False
     if row.password_hash != account.password_hash or row.roles != account.roles:
         return False
     if new_hash is not None:
-        connection.execute(_REHASH, {"user_id": account.id, "password_hash": new_hash})
+        rehashed = {"user_id": account.id, "password_hash": new_hash, "updated_at": clock.now()}
+        _REHASH.run(connection, rehashed)
     return True
 
 
 def note_failed_login(
     session: Session,
-    account: Row[Any] | None,
+    account: Found | None,
     *,
     identifier: str,
     client: Client,
@@ -100,7 +112,7 @@ def note_failure(session: Session, action: str, *, user_id: str, client: Client)
     record_act(session, action, user_id=user_id, client=client)
 
 
-def note_login(connection: Connection, user_id: str, *, method: str, client: Client) -> None:
+def note_login(connection: Runner, user_id: str, *, method: str, client: Client) -> None:
     """Keep a sign-in. Call it last in a transaction."""
     record_bare(connection, "login.succeeded", user_id=user_id, client=client, data={"method": method})
 

@@ -8,18 +8,22 @@ from common.db.engine import db, init_database
 from common.db.locks import hold
 from common.db.migrate import at_head, upgrade
 from common.db.pages import Page, PageQuery, fetch_page
+from common.db.statements import Found, Runner, Statement
 from common.db.tables import ModelBase, PlatformBase, service_metadata
 from common.db.transactions import reading, rerun_lost_race, snapshot, transaction, writing
 from common.db.types import Id, InstantText, UtcDateTime, enum_column
 from common.db.wake import wake
 
 __all__ = [
+    "Found",
     "Id",
     "InstantText",
     "ModelBase",
     "Page",
     "PageQuery",
     "PlatformBase",
+    "Runner",
+    "Statement",
     "UtcDateTime",
     "at_head",
     "db",

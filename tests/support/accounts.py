@@ -17,7 +17,7 @@ from sqlalchemy import event, update
 
 from auth.models import User
 from common import clock
-from common.db import db, transaction
+from common.db import db, statements, transaction
 from tests.support.services import emitted
 
 PASSWORD = "correct horse battery"
@@ -96,7 +96,14 @@ def work_done() -> Iterator[Counter[str]]:
     work shows that time tells nothing, on a busy machine too."""
     done: Counter[str] = Counter()
 
-    def statement(_connection: Any, _cursor: Any, text: str, *_: Any) -> None:
+    def given_to_sqlalchemy(_connection: Any, _cursor: Any, text: str, *_: Any) -> None:
+        note(text)
+
+    def given_to_the_driver(on: Any, written: Any, *rest: Any, **more: Any) -> Any:
+        note(written.text)
+        return execute(on, written, *rest, **more)
+
+    def note(text: str) -> None:
         verb, table = text.split()[0], re.search(r'\b(?:FROM|INTO|UPDATE) "?(\w+)', text)
         done[f"{verb} {table[1] if table else ''}"] += 1
 
@@ -108,8 +115,12 @@ def work_done() -> Iterator[Counter[str]]:
         done[f"verify {stored.rsplit('$', 2)[0]}"] += 1
         return checked(self, stored, password)
 
-    made, checked = PasswordHasher.hash, PasswordHasher.verify
-    event.listen(db.engine, "before_cursor_execute", statement)
-    with patch.object(PasswordHasher, "hash", hashed), patch.object(PasswordHasher, "verify", verified):
+    made, checked, execute = PasswordHasher.hash, PasswordHasher.verify, statements._execute
+    event.listen(db.engine, "before_cursor_execute", given_to_sqlalchemy)
+    with (
+        patch.object(PasswordHasher, "hash", hashed),
+        patch.object(PasswordHasher, "verify", verified),
+        patch.object(statements, "_execute", given_to_the_driver),
+    ):
         yield done
-    event.remove(db.engine, "before_cursor_execute", statement)
+    event.remove(db.engine, "before_cursor_execute", given_to_sqlalchemy)

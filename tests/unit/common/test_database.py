@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError, SAWarning
 
 from common import clock, ids
-from common.db import at_head, db, reading, rerun_lost_race, transaction, upgrade, wake, writing
+from common.db import Statement, at_head, db, reading, rerun_lost_race, transaction, upgrade, wake, writing
 from common.db.engine import WRITE, own_connection
 from common.db.leader import Leadership, Role
 from common.db.tables import Heartbeat, Inbox, Outbox
@@ -67,15 +67,18 @@ def test_a_block_that_raises_leaves_nothing(app: Flask) -> None:
 def test_bare_statements_commit_together_or_not_at_all_and_lose_nothing(app: Flask) -> None:
     values = {"consumer": "q", "event_id": "e", "handled_at": clock.now()}
     with pytest.raises(RuntimeError), writing() as connection:
-        connection.execute(insert(Inbox).values(values))
+        Statement(insert(Inbox), *values).run(connection, values)
         raise RuntimeError
+    counter = {"id": "1", "type": "counter", "body": "", "attempts": 0, "created_at": clock.now()}
     with writing() as connection:
-        connection.execute(insert(Outbox).values(id="1", type="counter", body="", attempts=0))
+        Statement(insert(Outbox), *counter).run(connection, counter)
+    look = Statement(select(Outbox.attempts).with_for_update())
+    count = Statement(update(Outbox), "attempts")
 
     def increment() -> None:
         with writing() as connection:
-            found = connection.execute(select(Outbox.attempts).with_for_update()).scalar_one()
-            connection.execute(update(Outbox).values(attempts=found + 1))
+            (row,) = look.all(connection, {})
+            assert count.run(connection, {"attempts": row.attempts + 1}) == 1
 
     assert in_threads(app, 12, increment) == []
     with reading() as session:

@@ -1,0 +1,207 @@
+"""Statements of hot paths: written out once per dialect and given straight to the driver.
+
+SQL, types and errors are SQLAlchemy's, only its execution is left out: 20 µs around each statement in a warm loop, 80
+where a password's hash has just emptied the processor's caches. For the same reason a row is a plain named tuple.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from sqlalchemy import Delete, Dialect, Engine, Insert, PoolProxiedConnection, Select, Update
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Core = Select[Any] | Insert | Update | Delete
+Values = Mapping[str, Any]
+Found: TypeAlias = Any
+"""A row: a named tuple of a statement's columns."""
+_Convert = Callable[[Any], Any] | None
+
+
+class Runner(Protocol):
+    """What a statement runs on: a connection of SQLAlchemy's, or a `Bare` one."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+    @property
+    def connection(self) -> PoolProxiedConnection: ...
+    def invalidate(self, exception: BaseException | None = None) -> None: ...
+
+
+class _Slot(NamedTuple):
+    """A place for a value: the caller's, or (`fixed`) one that the statement has itself."""
+
+    name: str
+    convert: _Convert
+    fixed: bool
+    value: Any
+
+
+class _Written:
+    """A statement as one dialect has it."""
+
+    def __init__(self, core: Core, given: Sequence[str] | None, dialect: Dialect) -> None:
+        compiled = core.compile(dialect=dialect, column_keys=given)
+        assert isinstance(compiled, SQLCompiler)
+        assert not compiled.post_compile_params, "a list whose length is not known"
+        assert not compiled.insert_prefetch, "a default that Python computes"
+        assert not compiled.update_prefetch
+        self.text = str(compiled)
+        self._slots = [_slot(compiled, name, dialect) for name in compiled.positiontup or compiled.binds]
+        self._by_name = not compiled.positional
+        columns = core.column_descriptions if isinstance(core, Select) else core.returning_column_descriptions
+        self._types = [column["type"] for column in columns]
+        self._row = _row_of([column["name"] for column in columns])
+        self._converts: list[tuple[int, Callable[[Any], Any]]] | None = None
+        self._dialect = dialect
+
+    def bind(self, values: Values) -> Any:
+        if self._by_name:
+            return {slot.name: _bound(slot, values) for slot in self._slots}
+        return [_bound(slot, values) for slot in self._slots]
+
+    def rows(self, cursor: DBAPICursor) -> list[Found]:
+        found = cursor.fetchall()
+        if not found:
+            return []
+        if self._converts is None:
+            self._converts = self._converting(cursor.description)
+        return [self._row(self._converted(row)) for row in found]
+
+    def _converting(self, description: Any) -> list[tuple[int, Callable[[Any], Any]]]:
+        converts = []
+        for number, type_ in enumerate(self._types):
+            convert = type_.dialect_impl(self._dialect).result_processor(
+                self._dialect, description[number][1]
+            )
+            if convert is not None:
+                converts.append((number, convert))
+        return converts
+
+    def _converted(self, row: Sequence[Any]) -> Sequence[Any]:
+        if not self._converts:
+            return row
+        values = list(row)
+        for number, convert in self._converts:
+            values[number] = convert(values[number])
+        return values
+
+
+def _row_of(names: list[str]) -> Callable[[Sequence[Any]], Any]:
+    row: Any = namedtuple("Row", names)  # type: ignore[misc]  # known only now
+    return row._make
+
+
+def _slot(compiled: SQLCompiler, name: str, dialect: Dialect) -> _Slot:
+    bind = compiled.binds[name]
+    convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    if bind.required:
+        return _Slot(name, convert, False, None)
+    return _Slot(name, None, True, convert(bind.value) if convert else bind.value)
+
+
+def _bound(slot: _Slot, values: Values) -> Any:
+    name, convert, fixed, value = slot
+    if fixed:
+        return value
+    return values[name] if convert is None else convert(values[name])
+
+
+class Statement:
+    """A Core statement, made once, at import. `given` names the columns that an insert or update sets without saying
+    so itself. Each runs in the transaction of the connection and raises SQLAlchemy's errors."""
+
+    def __init__(self, core: Core, *given: str) -> None:
+        self._core = core.inline() if isinstance(core, Insert) else core
+        self._given = given or None
+        self._written: dict[str, _Written] = {}
+
+    def run(self, on: Runner, values: Values) -> int:
+        """Returns how many rows were touched."""
+        written = self._for(on.dialect)
+        return _execute(on, written, written.bind(values)).rowcount
+
+    def run_many(self, on: Runner, many: Sequence[Values]) -> None:
+        if len(many) == 1:
+            self.run(on, many[0])
+            return
+        written = self._for(on.dialect)
+        _execute(on, written, [written.bind(values) for values in many], many=True)
+
+    def all(self, on: Runner, values: Values) -> list[Found]:
+        written = self._for(on.dialect)
+        return written.rows(_execute(on, written, written.bind(values)))
+
+    def first(self, on: Runner, values: Values) -> Found | None:
+        """The one row that there can be, or None."""
+        rows = self.all(on, values)
+        return rows[0] if rows else None
+
+    def _for(self, dialect: Dialect) -> _Written:
+        found = self._written.get(dialect.name)
+        if found is None:
+            found = self._written[dialect.name] = _Written(self._core, self._given, dialect)
+        return found
+
+
+def _execute(on: Runner, written: _Written, values: Any, *, many: bool = False) -> DBAPICursor:
+    try:
+        cursor: DBAPICursor = on.connection.cursor()
+        if many:
+            cursor.executemany(written.text, values)
+        else:
+            cursor.execute(written.text, values)
+    except on.dialect.loaded_dbapi.Error as error:
+        if lost := on.dialect.is_disconnect(error, on.connection, None):
+            on.invalidate(error)
+        raise _sqlalchemys(error, on.dialect, written.text, lost=lost) from error
+    return cursor
+
+
+def _sqlalchemys(error: Exception, dialect: Dialect, text: str, *, lost: bool = False) -> BaseException:
+    """The driver's error as SQLAlchemy would raise it."""
+    base = dialect.loaded_dbapi.Error
+    return DBAPIError.instance(
+        text, None, error, base, hide_parameters=True, connection_invalidated=lost, dialect=dialect
+    )
+
+
+class Bare:
+    """A writing transaction for statements alone, on a connection of the engine's pool. Raises SQLAlchemy's errors."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.dialect = engine.dialect
+        try:
+            self.connection = engine.raw_connection()
+        except self.dialect.loaded_dbapi.Error as error:
+            raise _sqlalchemys(error, self.dialect, "connect") from error
+
+    def begin(self) -> None:
+        """SQLite locks here, Postgres's driver begins with the first statement."""
+        if self.dialect.name == "sqlite":
+            self._do("BEGIN IMMEDIATE", self.connection.cursor().execute, "BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self._do("COMMIT", self.connection.commit)
+
+    def roll_back(self) -> None:
+        """Never fails: a connection that cannot is not used again, and its end undoes the transaction."""
+        try:
+            if self.connection.is_valid:
+                self.connection.rollback()
+        except self.dialect.loaded_dbapi.Error as error:
+            self.invalidate(error)
+
+    def invalidate(self, exception: BaseException | None = None) -> None:
+        self.connection.invalidate(exception)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def _do(self, what: str, work: Callable[..., Any], *arguments: str) -> None:
+        try:
+            work(*arguments)
+        except self.dialect.loaded_dbapi.Error as error:
+            raise _sqlalchemys(error, self.dialect, what) from error
