@@ -5,7 +5,7 @@ from typing import Any
 from common import clock
 from common.db.tables import Outbox
 from common.messaging import new_event
-from payment.models import Payment, Refund, WalletEntry
+from payment.models import Leg, Payment, Refund
 
 
 def _of(payment: Payment) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def payment_refunded(payment: Payment, refund: Refund) -> Outbox:
     )
 
 
-def wallet_changed(entry: WalletEntry, user_id: str) -> Outbox:
+def wallet_changed(entry: Leg, user_id: str) -> Outbox:
     """`wallet.credited` or `wallet.debited`; the amount is positive in both."""
     return new_event(
         "wallet.credited" if entry.amount_minor > 0 else "wallet.debited",
@@ -69,12 +69,12 @@ def wallet_changed(entry: WalletEntry, user_id: str) -> Outbox:
     )
 
 
-def wallet_low_balance(entry: WalletEntry, user_id: str) -> Outbox:
+def wallet_low_balance(entry: Leg, user_id: str) -> Outbox:
     """The balance fell below the wallet's bound by this entry."""
     return new_event("wallet.low_balance", subject=user_id, data=_entry(entry, user_id))
 
 
-def _entry(entry: WalletEntry, user_id: str) -> dict[str, Any]:
+def _entry(entry: Leg, user_id: str) -> dict[str, Any]:
     assert entry.balance_minor is not None
     return {
         "user_id": user_id,

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from common import clock
-from common.db import Page, PageQuery, fetch_page
+from common.db import Page, PageQuery, Statement, fetch_page
 from common.db.tables import Heartbeat
 from common.errors import NotFound
 from common.money import Money
@@ -49,14 +49,16 @@ class Due(NamedTuple):
         return Money(amount_minor=self.amount_minor, currency=self.currency)
 
 
-_DUE = select(Payable.owner_id, Payable.state, Payable.amount_minor, Payable.currency).where(
-    Payable.id == bindparam("key"), Payable.type == bindparam("kind")
+_DUE = Statement(
+    select(Payable.owner_id, Payable.state, Payable.amount_minor, Payable.currency).where(
+        Payable.id == bindparam("key"), Payable.type == bindparam("kind")
+    )
 )
 
 
 def find_due(session: Session, kind: ReferenceType, reference_id: str) -> Due | None:
     """What is owed, or None for what is not known (yet)."""
-    row = session.connection().execute(_DUE, {"key": reference_id, "kind": kind}).one_or_none()
+    row = _DUE.first(session.connection(), {"key": reference_id, "kind": kind})
     return None if row is None else Due(*row)
 
 

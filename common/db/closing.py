@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Executable,
     Insert,
     Select,
     Table,
@@ -20,6 +19,8 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.orm import Session
+
+from common.db.statements import Statement
 
 MANY = 8
 """So many rows of a table are a statement of their own."""
@@ -51,17 +52,17 @@ class Closing:
         if connection.dialect.name == "postgresql":
             self._run_as_one(connection)
             return
-        for (table, _), rows in self._rows.items():
-            connection.execute(_inserting(table), rows)
+        for (table, names), rows in self._rows.items():
+            _inserting(table, names).run_many(connection, rows)
         for statement, values in self._others:
-            connection.execute(statement, values)
+            _alone(statement).run(connection, values)
 
     def _run_as_one(self, connection: Connection) -> None:
         shape: list[Part] = []
         bound: dict[str, Any] = {}
         for (table, names), rows in self._rows.items():
             if len(rows) >= MANY:
-                connection.execute(_inserting(table), rows)
+                _inserting(table, names).run_many(connection, rows)
                 continue
             bound |= {
                 f"{name}_{len(shape)}_{number}": row[name]
@@ -73,7 +74,7 @@ class Closing:
             bound |= values
         if bound:
             others = tuple(statement for statement, _ in self._others)
-            connection.execute(_as_one(tuple(shape), others), bound).close()
+            _as_one(tuple(shape), others).run(connection, bound)
 
 
 def at_the_end(session: Session, table: Any, rows: Rows) -> None:
@@ -89,22 +90,27 @@ def closing_of(session: Session) -> Closing:
 
 
 @cache
-def _inserting(table: Table) -> Insert:
-    return insert(table).inline()
+def _inserting(table: Table, names: tuple[str, ...]) -> Statement:
+    return Statement(insert(table), *names)
 
 
 @cache
-def _as_one(parts: tuple[Part, ...], others: tuple[Update | Select[Any], ...]) -> Executable:
+def _alone(statement: Update | Select[Any]) -> Statement:
+    return Statement(statement)
+
+
+@cache
+def _as_one(parts: tuple[Part, ...], others: tuple[Update | Select[Any], ...]) -> Statement:
     """A select whose common table expressions do the writing, in an order of Postgres's own, on which nothing depends.
     (An insert of several rows would be one statement too, but SQLAlchemy compiles that anew each time.)"""
-    inserts = [
+    inserts: list[Insert] = [
         insert(table).values({name: bindparam(f"{name}_{part}_{number}") for name in names})
         for part, (table, names, rows) in enumerate(parts)
         for number in range(rows)
     ]
-    writes = [*inserts, *(other for other in others if isinstance(other, Update))]
+    writes: list[Insert | Update] = [*inserts, *(other for other in others if isinstance(other, Update))]
     told = next((other for other in others if isinstance(other, Select)), None)
     if told is None and len(writes) == 1:
-        return writes[0]
+        return Statement(writes[0])
     whole: Select[Any] = select(literal_column("1")) if told is None else told
-    return whole.add_cte(*(each.cte(f"write_{number}") for number, each in enumerate(writes)))
+    return Statement(whole.add_cte(*(each.cte(f"write_{number}") for number, each in enumerate(writes))))

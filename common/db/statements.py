@@ -8,12 +8,13 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import psycopg
 from sqlalchemy import Delete, Dialect, Engine, Insert, PoolProxiedConnection, Select, Update
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
-Core = Select[Any] | Insert | Update | Delete
+Core = Select[*tuple[Any, ...]] | Insert | Update | Delete
 Values = Mapping[str, Any]
 Found: TypeAlias = Any
 """A row: a named tuple of a statement's columns."""
@@ -48,50 +49,46 @@ class _Written:
         assert not compiled.post_compile_params, "a list whose length is not known"
         assert not compiled.insert_prefetch, "a default that Python computes"
         assert not compiled.update_prefetch
+        names = compiled.positiontup or list(compiled.params)
         self.text = str(compiled)
-        self._slots = [_slot(compiled, name, dialect) for name in compiled.positiontup or compiled.binds]
-        self._by_name = not compiled.positional
-        columns = core.column_descriptions if isinstance(core, Select) else core.returning_column_descriptions
-        self._types = [column["type"] for column in columns]
-        self._row = _row_of([column["name"] for column in columns])
-        self._converts: list[tuple[int, Callable[[Any], Any]]] | None = None
+        if not compiled.positional:
+            self.text %= {name: f"${number}" for number, name in enumerate(names, 1)}
+        self._slots = [_slot(compiled, name, dialect) for name in names]
+        self._core = core
         self._dialect = dialect
+        self._read: Callable[[Sequence[Any]], Found] | None = None
 
-    def bind(self, values: Values) -> Any:
-        if self._by_name:
-            return {slot.name: _bound(slot, values) for slot in self._slots}
+    def bind(self, values: Values) -> list[Any]:
         return [_bound(slot, values) for slot in self._slots]
 
     def rows(self, cursor: DBAPICursor) -> list[Found]:
         found = cursor.fetchall()
         if not found:
             return []
-        if self._converts is None:
-            self._converts = self._converting(cursor.description)
-        return [self._row(self._converted(row)) for row in found]
+        if self._read is None:  # only now it is known what the driver gives
+            types = [column[1] for column in cursor.description or ()]
+            self._read = _reader(self._core, self._dialect, types)
+        return [self._read(row) for row in found]
 
-    def _converting(self, description: Any) -> list[tuple[int, Callable[[Any], Any]]]:
-        converts = []
-        for number, type_ in enumerate(self._types):
-            convert = type_.dialect_impl(self._dialect).result_processor(
-                self._dialect, description[number][1]
-            )
-            if convert is not None:
-                converts.append((number, convert))
-        return converts
 
-    def _converted(self, row: Sequence[Any]) -> Sequence[Any]:
-        if not self._converts:
-            return row
-        values = list(row)
-        for number, convert in self._converts:
+def _reader(core: Core, dialect: Dialect, types: Sequence[Any]) -> Callable[[Sequence[Any]], Found]:
+    """Makes a named tuple of a row of the driver's, whose columns have these types."""
+    columns = core.column_descriptions if isinstance(core, Select) else core.returning_column_descriptions
+    names = [column["name"] for column in columns]
+    row: Any = namedtuple("Row", names)  # type: ignore[misc]  # their names are known only now
+    converts = []
+    for number, (column, given) in enumerate(zip(columns, types, strict=True)):
+        convert = column["type"].dialect_impl(dialect).result_processor(dialect, given)
+        if convert is not None:
+            converts.append((number, convert))
+
+    def read(found: Sequence[Any]) -> Found:
+        values = list(found)
+        for number, convert in converts:
             values[number] = convert(values[number])
-        return values
+        return row._make(values)
 
-
-def _row_of(names: list[str]) -> Callable[[Sequence[Any]], Any]:
-    row: Any = namedtuple("Row", names)  # type: ignore[misc]  # known only now
-    return row._make
+    return read if converts else row._make
 
 
 def _slot(compiled: SQLCompiler, name: str, dialect: Dialect) -> _Slot:
@@ -148,7 +145,7 @@ class Statement:
 
 def _execute(on: Runner, written: _Written, values: Any, *, many: bool = False) -> DBAPICursor:
     try:
-        cursor: DBAPICursor = on.connection.cursor()
+        cursor: DBAPICursor = _cursor(on)
         if many:
             cursor.executemany(written.text, values)
         else:
@@ -158,6 +155,14 @@ def _execute(on: Runner, written: _Written, values: Any, *, many: bool = False) 
             on.invalidate(error)
         raise _sqlalchemys(error, on.dialect, written.text, lost=lost) from error
     return cursor
+
+
+def _cursor(on: Runner) -> Any:
+    """Of Postgres's driver one that passes on `$1` as it stands: the usual one looks through each text for `%`, and
+    again each time when it has more than fifty places."""
+    if on.dialect.name == "postgresql":
+        return psycopg.RawCursor(on.connection.driver_connection)  # type: ignore[arg-type]
+    return on.connection.cursor()
 
 
 def _sqlalchemys(error: Exception, dialect: Dialect, text: str, *, lost: bool = False) -> BaseException:

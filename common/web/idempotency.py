@@ -89,6 +89,7 @@ class Claim:
         self._secret = secret
         self._open = False
         self._answer: tuple[int, bytes] | None = None
+        self._sealed: tuple[Response, bytes] | None = None
 
     def enter(self) -> None:
         self._open = True
@@ -122,9 +123,12 @@ class Claim:
         self._answer = None
 
     def keep(self, response: Response) -> None:
-        """Have the open transaction write the answer; without one, `run` keeps it afterwards."""
+        """Have the open transaction write the answer. Without one it is only sealed, for the transaction that keeps it
+        later (`run`'s, if no other does)."""
+        if self._sealed is None or self._sealed[0] is not response:
+            self._sealed = response, self._seal(response)
         if self._open:
-            self._answer = (response.status_code, self._seal(response))
+            self._answer = response.status_code, self._sealed[1]
 
     def release(self) -> None:
         """Let the key be tried again at once (after a failure in the middle); a kept answer stays."""
@@ -180,11 +184,13 @@ def look_up() -> None:
     claim.unseen = False
 
 
-def keep(response: Response) -> None:
-    """Keep the answer of the current idempotent request with its work (called by `reply`)."""
+def keep(response: Response) -> Response:
+    """Keep the answer of the current idempotent request with its work. `reply` calls it; who makes the answer before
+    the transaction, so that nobody waits for that, calls it in there once more."""
     claim = _current.get()
     if claim is not None:
         claim.keep(response)
+    return response
 
 
 def run(

@@ -19,8 +19,7 @@ def reply(
 ) -> Response:
     """A response of JSON (or of bytes as they are; None is an empty body)."""
     response = Response(_bytes(body), status, headers, content_type=content_type)
-    idempotency.keep(response)
-    return response
+    return idempotency.keep(response)
 
 
 def reply_page(page: Page[Any], model: type[BaseModel] | None = None) -> Response:

@@ -41,8 +41,10 @@ from payment.models.wallets import (
     Account,
     Balance,
     EntryReason,
+    Leg,
     Wallet,
     WalletEntry,
+    add_legs,
     change_balance,
 )
 
@@ -62,6 +64,7 @@ __all__ = [
     "Difference",
     "DifferenceKind",
     "EntryReason",
+    "Leg",
     "LineKind",
     "MethodState",
     "MethodType",
@@ -82,6 +85,7 @@ __all__ = [
     "VoucherState",
     "Wallet",
     "WalletEntry",
+    "add_legs",
     "change_balance",
     "changed_one",
     "give_payable_back",

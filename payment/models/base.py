@@ -3,10 +3,10 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Insert, Update, insert
+from sqlalchemy import insert
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from common.db import ModelBase, service_metadata
+from common.db import ModelBase, Statement, service_metadata
 from common.db.closing import at_the_end
 
 
@@ -17,7 +17,7 @@ class Base(ModelBase, DeclarativeBase):
 def insert_rows(session: Session, *rows: Base) -> None:
     """Add rows of one table, which all give the same columns, without the session taking them in."""
     given = [_given(row) for row in rows]
-    session.connection().execute(_inserting(rows[0].__table__), given if len(rows) > 1 else given[0])
+    _inserting(rows[0].__table__, tuple(given[0])).run_many(session.connection(), given)
 
 
 def insert_last(session: Session, *rows: Base) -> None:
@@ -37,9 +37,9 @@ def _names(table: Any) -> tuple[str, ...]:
 
 
 @cache
-def _inserting(table: Any) -> Insert:
-    return insert(table).inline()
+def _inserting(table: Any, names: tuple[str, ...]) -> Statement:
+    return Statement(insert(table), *names)
 
 
-def changed_one(session: Session, statement: Update, values: dict[str, Any]) -> bool:
-    return session.connection().execute(statement, values).rowcount == 1
+def changed_one(session: Session, statement: Statement, values: dict[str, Any]) -> bool:
+    return statement.run(session.connection(), values) == 1

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Update,
     bindparam,
     false,
+    or_,
     text,
 )
 from sqlalchemy import update as sql_update
@@ -21,7 +22,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.orm.attributes import set_committed_value
 
 from common import clock, ids
-from common.db import Id, enum_column
+from common.db import Id, Statement, enum_column
 from common.money import Money
 from payment.models.base import Base, changed_one
 
@@ -281,7 +282,7 @@ def move_payment(session: Session, payment: Payment, to: PaymentState, **values:
     return True
 
 
-_TAKE = (
+_TAKE = Statement(
     sql_update(Payable.__table__)  # type: ignore[arg-type]
     .where(
         Payable.id == bindparam("key"),
@@ -293,7 +294,7 @@ _TAKE = (
     )
     .values(state=PayableState.PAID, paid_by=bindparam("payment"))
 )
-_GIVE_BACK = (
+_GIVE_BACK = Statement(
     sql_update(Payable.__table__)  # type: ignore[arg-type]
     .where(Payable.id == bindparam("key"), Payable.paid_by == bindparam("payment"))
     .values(state=PayableState.OPEN, paid_by=None)
@@ -301,9 +302,9 @@ _GIVE_BACK = (
 
 
 @cache
-def _moving(to: PaymentState, names: tuple[str, ...]) -> Update:
-    return (
+def _moving(to: PaymentState, names: tuple[str, ...]) -> Statement:
+    return Statement(
         sql_update(Payment.__table__)  # type: ignore[arg-type]
-        .where(Payment.id == bindparam("key"), Payment.state.in_(_BEFORE[to]))
+        .where(Payment.id == bindparam("key"), or_(*(Payment.state == before for before in _BEFORE[to])))
         .values({name: bindparam(f"to_{name}") for name in names})
     )

@@ -17,8 +17,8 @@ from common.db import reading, transaction
 from common.errors import AppError, NotFound, ServiceUnavailable, ValidationFailed
 from common.identity import identity
 from common.money import Money
-from common.web import look_up_key, reply, resumes, work_id
-from payment import queries
+from common.web import keep_reply, look_up_key, reply, resumes, work_id
+from payment import events, queries
 from payment.cards import Card
 from payment.errors import AlreadyPaid, CardDeclined, InsufficientBalance, OtpInvalid, PaymentFailed
 from payment.gateway import CardRefused, CardToken, GatewayDown, GatewayTrouble, Outcome, Verdict
@@ -107,10 +107,11 @@ def _pay_known(wish: Wish, body: ProcessIn, card: Card | None) -> Response:
 
 
 def _pay_from_wallet(wish: Wish) -> Response:
-    with _intending() as session:
-        payment = payments.pay_from_wallet(session, wish)
-        if payment.state is not PaymentState.FAILED:
-            return reply(PaymentOut.of(payment), 201)
+    payment = payments.paid_from_wallet(wish)
+    answer, event = reply(PaymentOut.of(payment), 201), events.payment_completed(payment)
+    with _intending() as session:  # all that takes time is done by now: on SQLite nobody else can pay in here
+        if payments.pay_from_wallet(session, wish, payment, event):
+            return keep_reply(answer)
     raise _refusal(payment)
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validato
 from common.db import PageQuery
 from common.money import Currency, Money, PositiveMoney
 from common.schemas import Body
-from payment.models import LARGEST_BALANCE_MINOR, EntryReason, Wallet, WalletEntry
+from payment.models import LARGEST_BALANCE_MINOR, EntryReason, Leg, Wallet, WalletEntry
 from payment.schemas.fields import Id, digits
 
 
@@ -137,7 +137,7 @@ class WalletEntryOut(BaseModel):
     created_at: datetime
 
     @classmethod
-    def of(cls, entry: WalletEntry) -> Self:
+    def of(cls, entry: WalletEntry | Leg) -> Self:
         return cls(
             id=entry.id,
             amount=Money(amount_minor=entry.amount_minor, currency=entry.currency),

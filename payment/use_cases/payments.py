@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from common import clock
-from common.db import wake
+from common.db import Statement, wake
+from common.db.tables import Outbox
 from common.db.transactions import key_taken
 from common.errors import NotFound
 from common.money import Money
@@ -104,26 +105,31 @@ def begin_payment(session: Session, wish: Wish, card: CardFacts | None, *, await
     return payment
 
 
-def pay_from_wallet(session: Session, wish: Wish) -> Payment:
-    """The whole payment at once: `completed`, or `failed` when the balance is too low. As `begin_payment` it is
-    written when the transaction ends.
+def paid_from_wallet(wish: Wish) -> Payment:
+    """The payment as it is when `pay_from_wallet` succeeds."""
+    payment = _new(wish, None)
+    payment.state, payment.completed_at = PaymentState.COMPLETED, payment.created_at
+    return payment
+
+
+def pay_from_wallet(session: Session, wish: Wish, payment: Payment, event: Outbox) -> bool:
+    """The whole payment at once, with the event of its success; False, and it is `failed`, when the balance is too low.
+    As in `begin_payment` it is written when the transaction ends.
 
     Raises NotKnownYet, NotFound, AlreadyPaid, NotPayable, AmountMismatch.
     """
-    payment = _new(wish, None)
     if not take_payable(session, payment):
         check_wish(session, wish)
         if not take_payable(session, payment):  # once more: its event may have come between the two
             raise AlreadyPaid()
-    if _debit(session, payment):
-        payment.state, payment.completed_at = PaymentState.COMPLETED, payment.created_at
-        event = events.payment_completed(payment)
-    else:
-        payment.state, payment.failure_reason = PaymentState.FAILED, "insufficient_balance"
+    paid = _debit(session, payment)
+    if not paid:
+        payment.state, payment.completed_at = PaymentState.FAILED, None
+        payment.failure_reason = "insufficient_balance"
         event = events.payment_failed(payment)
     insert_last(session, payment)
     session.add(event)
-    return payment
+    return paid
 
 
 def holds_already(error: IntegrityError) -> bool:
@@ -374,7 +380,7 @@ def _new(wish: Wish, card: CardFacts | None) -> Payment:
     return payment
 
 
-_REROUTE = (
+_REROUTE = Statement(
     update(Payment.__table__)  # type: ignore[arg-type]
     .where(
         Payment.id == bindparam("key"),

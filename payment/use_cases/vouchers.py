@@ -16,10 +16,10 @@ from payment.models import (
     LARGEST_BALANCE_MINOR,
     Account,
     EntryReason,
+    Leg,
     Voucher,
     VoucherGuesses,
     VoucherState,
-    WalletEntry,
     insert_rows,
 )
 from payment.use_cases import wallets
@@ -67,7 +67,7 @@ def locked_for(session: Session, user_id: str) -> float | None:
     return left if left > 0 else None
 
 
-def redeem_voucher(session: Session, *, secret: str, user_id: str, code: str) -> WalletEntry | None:
+def redeem_voucher(session: Session, *, secret: str, user_id: str, code: str) -> Leg | None:
     """Credit a voucher, once ever; None, and a wrong guess counted, when there is no such voucher (any more).
 
     Raises WalletFull.

@@ -14,12 +14,12 @@ from payment.models import (
     Account,
     Balance,
     EntryReason,
+    Leg,
     Payment,
     Refund,
     Wallet,
-    WalletEntry,
+    add_legs,
     change_balance,
-    insert_last,
 )
 from payment.use_cases.recharges import begin_recharge
 
@@ -39,7 +39,7 @@ def open_wallet(session: Session, *, user_id: str, currency: str) -> None:
 
 def credit(
     session: Session, *, user_id: str, amount: Money, source: Account, reason: EntryReason, source_id: str
-) -> WalletEntry:
+) -> Leg:
     """Put money into a wallet (made if need be), once per reason and source: a second time the transaction ends with
     IntegrityError."""
     entry = _move(session, user_id, amount, source, reason, source_id)
@@ -52,7 +52,7 @@ def credit(
 
 def debit(
     session: Session, *, user_id: str, amount: Money, target: Account, reason: EntryReason, source_id: str
-) -> WalletEntry | None:
+) -> Leg | None:
     """Take money out of a wallet, or None (and nothing is changed) when the balance is too low."""
     out = Money(amount_minor=-amount.amount_minor, currency=amount.currency)
     return _move(session, user_id, out, target, reason, source_id)
@@ -91,10 +91,10 @@ def _post(
 ) -> None:
     transfer_id, now = ids.new_id(), clock.now()
     legs = ((source, -amount.amount_minor), (target, amount.amount_minor))
-    insert_last(
+    add_legs(
         session,
         *(
-            WalletEntry(
+            Leg(
                 id=ids.new_id(),
                 transfer_id=transfer_id,
                 account=account,
@@ -113,7 +113,7 @@ def _post(
 
 def transfer(
     session: Session, *, sender_id: str, recipient_id: str, amount: Money, transfer_id: str
-) -> WalletEntry | None:
+) -> Leg | None:
     """From one wallet to another; None when the sender's balance is too low (the caller rolls back). Raises WalletFull.
 
     Wallets are changed in the order of their owners, so that two transfers across each other wait and do not deadlock.
@@ -121,7 +121,7 @@ def transfer(
     open_wallet(session, user_id=recipient_id, currency=amount.currency)
     out = Money(amount_minor=-amount.amount_minor, currency=amount.currency)
     changes = sorted([(sender_id, out), (recipient_id, amount)], key=lambda change: change[0])
-    entries: dict[str, WalletEntry] = {}
+    entries: dict[str, Leg] = {}
     after: dict[str, Balance] = {}
     for user_id, by in changes:
         changed = change_balance(session, user_id, by)
@@ -131,7 +131,7 @@ def transfer(
             raise WalletFull()
         after[user_id] = changed
         entries[user_id] = _leg(changed, by, EntryReason.TRANSFER, transfer_id, transfer_id)
-    insert_last(session, *entries.values())
+    add_legs(session, *entries.values())
     for user_id, by in changes:
         session.add(events.wallet_changed(entries[user_id], user_id))
         _when_low(session, user_id, by, after[user_id], entries[user_id])
@@ -184,12 +184,12 @@ def is_closed(session: Session, user_id: str, currency: str) -> bool:
 
 def _move(
     session: Session, user_id: str, by: Money, other: Account, reason: EntryReason, source_id: str
-) -> WalletEntry | None:
+) -> Leg | None:
     changed = change_balance(session, user_id, by)
     if changed is None:
         return None
     entry = _leg(changed, by, reason, source_id, ids.new_id())
-    counter = WalletEntry(
+    counter = Leg(
         id=ids.new_id(),
         transfer_id=entry.transfer_id,
         account=other,
@@ -201,14 +201,14 @@ def _move(
         source_id=source_id,
         created_at=entry.created_at,
     )
-    insert_last(session, entry, counter)
+    add_legs(session, entry, counter)
     session.add(events.wallet_changed(entry, user_id))
     _when_low(session, user_id, by, changed, entry)
     return entry
 
 
-def _leg(changed: Balance, by: Money, reason: EntryReason, source_id: str, transfer_id: str) -> WalletEntry:
-    return WalletEntry(
+def _leg(changed: Balance, by: Money, reason: EntryReason, source_id: str, transfer_id: str) -> Leg:
+    return Leg(
         id=ids.new_id(),
         transfer_id=transfer_id,
         account=Account.WALLET,
@@ -222,7 +222,7 @@ def _leg(changed: Balance, by: Money, reason: EntryReason, source_id: str, trans
     )
 
 
-def _when_low(session: Session, user_id: str, by: Money, changed: Balance, entry: WalletEntry) -> None:
+def _when_low(session: Session, user_id: str, by: Money, changed: Balance, entry: Leg) -> None:
     if changed.balance_minor < changed.low_balance_minor <= changed.balance_minor - by.amount_minor:
         session.add(events.wallet_low_balance(entry, user_id))
     below = changed.recharge_below_minor
