@@ -5,11 +5,11 @@ from typing import Any
 
 from auth.models import Channel, KycSubmission, LoginSession, User
 from common import clock
-from common.db.tables import Outbox
+from common.db.session import NewEvent
 from common.messaging import new_event
 
 
-def user_created(user: User) -> Outbox:
+def user_created(user: User) -> NewEvent:
     return new_event(
         "user.created",
         subject=user.id,
@@ -25,7 +25,7 @@ def user_created(user: User) -> Outbox:
     )
 
 
-def user_updated(user: User, changed: list[str], **more: Any) -> Outbox:
+def user_updated(user: User, changed: list[str], **more: Any) -> NewEvent:
     """`more` are further data: `lines` when those changed."""
     return new_event(
         "user.updated",
@@ -42,11 +42,11 @@ def user_updated(user: User, changed: list[str], **more: Any) -> Outbox:
     )
 
 
-def user_deactivated(user: User, reason: str) -> Outbox:
+def user_deactivated(user: User, reason: str) -> NewEvent:
     return new_event("user.deactivated", subject=user.id, data={"user_id": user.id, "reason": reason})
 
 
-def session_revoked(session: LoginSession, reason: str) -> Outbox:
+def session_revoked(session: LoginSession, reason: str) -> NewEvent:
     return new_event(
         "session.revoked",
         subject=session.user_id,
@@ -54,7 +54,7 @@ def session_revoked(session: LoginSession, reason: str) -> Outbox:
     )
 
 
-def user_verified(user: User, what: str, target: str) -> Outbox:
+def user_verified(user: User, what: str, target: str) -> NewEvent:
     """`what` is `phone`, `email` or `line`."""
     return new_event(
         "user.verified", subject=user.id, data={"user_id": user.id, "what": what, "target": target}
@@ -63,7 +63,7 @@ def user_verified(user: User, what: str, target: str) -> Outbox:
 
 def user_phone_verification_requested(
     user: User, channel: Channel, target: str, code: str, expires_at: datetime
-) -> Outbox:
+) -> NewEvent:
     return new_event(
         "user.phone.verification.requested",
         subject=user.id,
@@ -73,7 +73,7 @@ def user_phone_verification_requested(
 
 def user_email_verification_requested(
     user: User, channel: Channel, target: str, code: str, expires_at: datetime
-) -> Outbox:
+) -> NewEvent:
     return new_event(
         "user.email.verification.requested",
         subject=user.id,
@@ -83,7 +83,7 @@ def user_email_verification_requested(
 
 def user_password_reset_requested(
     user: User, channel: Channel, target: str, code: str, expires_at: datetime
-) -> Outbox:
+) -> NewEvent:
     return new_event(
         "user.password.reset.requested", subject=user.id, data=_code(user, channel, target, code, expires_at)
     )
@@ -110,7 +110,7 @@ def _code(user: User, channel: Channel, target: str, code: str, expires_at: date
     }
 
 
-def user_password_changed(user: User, reason: str, at: datetime) -> Outbox:
+def user_password_changed(user: User, reason: str, at: datetime) -> NewEvent:
     """`reason` is `changed` or `reset`."""
     return new_event(
         "user.password.changed",
@@ -119,7 +119,7 @@ def user_password_changed(user: User, reason: str, at: datetime) -> Outbox:
     )
 
 
-def user_phone_changed(user: User, old: str, at: datetime) -> Outbox:
+def user_phone_changed(user: User, old: str, at: datetime) -> NewEvent:
     """For the owner of the old number, who may not be who changed it."""
     return new_event(
         "user.phone.changed",
@@ -133,7 +133,7 @@ def user_phone_changed(user: User, old: str, at: datetime) -> Outbox:
     )
 
 
-def user_locked_out(user_id: str, until: datetime, ip: str) -> Outbox:
+def user_locked_out(user_id: str, until: datetime, ip: str) -> NewEvent:
     return new_event(
         "user.locked_out",
         subject=user_id,
@@ -141,7 +141,7 @@ def user_locked_out(user_id: str, until: datetime, ip: str) -> Outbox:
     )
 
 
-def kyc_approved(submission: KycSubmission) -> Outbox:
+def kyc_approved(submission: KycSubmission) -> NewEvent:
     return new_event(
         "kyc.approved",
         subject=submission.user_id,
@@ -149,7 +149,7 @@ def kyc_approved(submission: KycSubmission) -> Outbox:
     )
 
 
-def kyc_rejected(submission: KycSubmission) -> Outbox:
+def kyc_rejected(submission: KycSubmission) -> NewEvent:
     return new_event(
         "kyc.rejected",
         subject=submission.user_id,
@@ -157,7 +157,7 @@ def kyc_rejected(submission: KycSubmission) -> Outbox:
     )
 
 
-def audit_compliance_alert(pattern: str, user_id: str, ip: str, details: dict[str, Any]) -> Outbox:
+def audit_compliance_alert(pattern: str, user_id: str, ip: str, details: dict[str, Any]) -> NewEvent:
     """`pattern` is `many_failed_logins`, `role_granted` or `mass_reads`; `user_id` is who it is about, or empty."""
     return new_event(
         "audit.compliance.alert",

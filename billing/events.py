@@ -5,26 +5,26 @@ from typing import Any
 
 from billing.models import Account, AccountStatus, Allowance, CreditNote, Invoice
 from common import clock
-from common.db.tables import Outbox
+from common.db.session import NewEvent
 from common.messaging import new_event
 
 _LEVELS = {AccountStatus.SOFT_BARRED: "soft", AccountStatus.HARD_BARRED: "hard"}
 
 
-def invoice_issued(invoice: Invoice) -> Outbox:
+def invoice_issued(invoice: Invoice) -> NewEvent:
     return new_event("invoice.issued", subject=invoice.user_id, data=_bill(invoice))
 
 
-def invoice_reopened(invoice: Invoice, reason: str) -> Outbox:
+def invoice_reopened(invoice: Invoice, reason: str) -> NewEvent:
     """What had been paid is owed again: `amount_due` may be paid anew."""
     return new_event("invoice.reopened", subject=invoice.user_id, data=_bill(invoice) | {"reason": reason})
 
 
-def invoice_voided(invoice: Invoice) -> Outbox:
+def invoice_voided(invoice: Invoice) -> NewEvent:
     return new_event("invoice.voided", subject=invoice.user_id, data=_bill(invoice))
 
 
-def invoice_paid(invoice: Invoice, payment_id: str | None) -> Outbox:
+def invoice_paid(invoice: Invoice, payment_id: str | None) -> NewEvent:
     """`payment_id` is the payment that completed it; None when the account's credit did."""
     assert invoice.paid_at is not None
     return new_event(
@@ -39,12 +39,12 @@ def invoice_paid(invoice: Invoice, payment_id: str | None) -> Outbox:
     )
 
 
-def invoice_reminder(invoice: Invoice) -> Outbox:
+def invoice_reminder(invoice: Invoice) -> NewEvent:
     """It is due in a few days and not paid yet."""
     return new_event("invoice.reminder", subject=invoice.user_id, data=_bill(invoice))
 
 
-def invoice_overdue(invoice: Invoice) -> Outbox:
+def invoice_overdue(invoice: Invoice) -> NewEvent:
     """This is the notice: `bar_from` is the first day on which the service may be barred for it."""
     assert invoice.bar_from is not None
     return new_event(
@@ -59,7 +59,7 @@ def invoice_overdue(invoice: Invoice) -> Outbox:
     )
 
 
-def invoice_credited(invoice: Invoice, note: CreditNote) -> Outbox:
+def invoice_credited(invoice: Invoice, note: CreditNote) -> NewEvent:
     """A credit note has been issued for it; `amount_due` is what is left to pay."""
     credit_note = {
         "credit_note_id": note.id,
@@ -82,7 +82,7 @@ def usage_threshold_reached(
     until: datetime | None,
     currency: str | None = None,
     service_id: str | None = None,
-) -> Outbox:
+) -> NewEvent:
     """So much of an allowance is used up, or of the month's cap on roaming (then in minor units of `currency`)."""
     return new_event(
         "usage.threshold_reached",
@@ -103,7 +103,7 @@ def usage_threshold_reached(
     )
 
 
-def allowance_used(allowance: Allowance) -> Outbox:
+def allowance_used(allowance: Allowance) -> NewEvent:
     """How much of what a bought service brought is used by now. It only grows until `until`, so the highest holds."""
     return new_event(
         "allowance.used",
@@ -119,7 +119,7 @@ def allowance_used(allowance: Allowance) -> Outbox:
     )
 
 
-def account_barred(account: Account, reason: str) -> Outbox:
+def account_barred(account: Account, reason: str) -> NewEvent:
     return new_event(
         "account.barred",
         subject=account.user_id,
@@ -133,7 +133,7 @@ def account_barred(account: Account, reason: str) -> Outbox:
     )
 
 
-def account_restored(account: Account) -> Outbox:
+def account_restored(account: Account) -> NewEvent:
     return new_event(
         "account.restored",
         subject=account.user_id,

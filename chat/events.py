@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from chat.models import Conversation, Message, Ticket
 from common import clock
-from common.db.tables import Outbox
+from common.db.session import NewEvent
 from common.messaging import new_event
 
 
-def message_missed(conversation: Conversation, message: Message) -> Outbox:
+def message_missed(conversation: Conversation, message: Message) -> NewEvent:
     """About the customer. What was said stays in the conversation: notifications travel over foreign networks."""
     return new_event(
         "chat.message.missed",
@@ -23,7 +23,7 @@ def message_missed(conversation: Conversation, message: Message) -> Outbox:
     )
 
 
-def transcript_requested(conversation: Conversation, messages: Sequence[Message], omitted: int) -> Outbox:
+def transcript_requested(conversation: Conversation, messages: Sequence[Message], omitted: int) -> NewEvent:
     """With every word that was said: the customer asked for it, and only the customer's e-mail may show it."""
     return new_event(
         "chat.transcript.requested",
@@ -48,16 +48,16 @@ def transcript_requested(conversation: Conversation, messages: Sequence[Message]
     )
 
 
-def ticket_created(ticket: Ticket) -> Outbox:
+def ticket_created(ticket: Ticket) -> NewEvent:
     return new_event("ticket.created", subject=ticket.customer_id, data=_ticket(ticket))
 
 
-def ticket_updated(ticket: Ticket) -> Outbox:
+def ticket_updated(ticket: Ticket) -> NewEvent:
     """Another state than resolved, or an answer that the customer may read."""
     return new_event("ticket.updated", subject=ticket.customer_id, data=_ticket(ticket))
 
 
-def ticket_resolved(ticket: Ticket) -> Outbox:
+def ticket_resolved(ticket: Ticket) -> NewEvent:
     return new_event("ticket.resolved", subject=ticket.customer_id, data=_ticket(ticket))
 
 

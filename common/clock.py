@@ -38,4 +38,4 @@ def move(by: timedelta) -> None:
 
 def rfc3339(at: datetime) -> str:
     """An instant as RFC 3339 in UTC with `Z` and microseconds."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{at.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from uuid import UUID
 
-from uuid6 import uuid7
+from uuid_utils import uuid7
 
 UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _LAST_MS = 253_402_300_799_000

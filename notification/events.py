@@ -1,20 +1,20 @@
 """Events that notification emits: what became of messages that left the house."""
 
 from common import context
-from common.db.tables import Outbox
+from common.db.session import NewEvent
 from common.messaging import new_event
 from notification.models import Delivery
 
 
-def notification_sent(delivery: Delivery) -> Outbox:
+def notification_sent(delivery: Delivery) -> NewEvent:
     return _outcome("notification.sent", delivery, None)
 
 
-def notification_failed(delivery: Delivery, reason: str) -> Outbox:
+def notification_failed(delivery: Delivery, reason: str) -> NewEvent:
     return _outcome("notification.failed", delivery, reason)
 
 
-def _outcome(event_type: str, delivery: Delivery, reason: str | None) -> Outbox:
+def _outcome(event_type: str, delivery: Delivery, reason: str | None) -> NewEvent:
     """Tied to what caused the message, though it is sent much later perhaps."""
     request = context.request_id.set(delivery.correlation_id)
     try:
@@ -23,7 +23,7 @@ def _outcome(event_type: str, delivery: Delivery, reason: str | None) -> Outbox:
         context.request_id.reset(request)
 
 
-def _event(event_type: str, delivery: Delivery, reason: str | None) -> Outbox:
+def _event(event_type: str, delivery: Delivery, reason: str | None) -> NewEvent:
     return new_event(
         event_type,
         subject=delivery.user_id,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from common import clock
-from common.db.tables import Outbox
+from common.db.session import NewEvent
 from common.messaging import new_event
 from payment.models import Leg, Payment, Refund
 
@@ -25,7 +25,7 @@ def _money(amount_minor: int, currency: str) -> dict[str, Any]:
     return {"amount_minor": amount_minor, "currency": currency}
 
 
-def payment_completed(payment: Payment) -> Outbox:
+def payment_completed(payment: Payment) -> NewEvent:
     at = payment.completed_at or clock.now()
     return new_event(
         "payment.completed",
@@ -34,7 +34,7 @@ def payment_completed(payment: Payment) -> Outbox:
     )
 
 
-def payment_failed(payment: Payment) -> Outbox:
+def payment_failed(payment: Payment) -> NewEvent:
     return new_event(
         "payment.failed",
         subject=payment.user_id,
@@ -42,11 +42,11 @@ def payment_failed(payment: Payment) -> Outbox:
     )
 
 
-def payment_action_required(payment: Payment) -> Outbox:
+def payment_action_required(payment: Payment) -> NewEvent:
     return new_event("payment.action_required", subject=payment.user_id, data=_of(payment))
 
 
-def payment_refunded(payment: Payment, refund: Refund) -> Outbox:
+def payment_refunded(payment: Payment, refund: Refund) -> NewEvent:
     return new_event(
         "payment.refunded",
         subject=payment.user_id,
@@ -60,7 +60,7 @@ def payment_refunded(payment: Payment, refund: Refund) -> Outbox:
     )
 
 
-def wallet_changed(entry: Leg, user_id: str) -> Outbox:
+def wallet_changed(entry: Leg, user_id: str) -> NewEvent:
     """`wallet.credited` or `wallet.debited`; the amount is positive in both."""
     return new_event(
         "wallet.credited" if entry.amount_minor > 0 else "wallet.debited",
@@ -69,7 +69,7 @@ def wallet_changed(entry: Leg, user_id: str) -> Outbox:
     )
 
 
-def wallet_low_balance(entry: Leg, user_id: str) -> Outbox:
+def wallet_low_balance(entry: Leg, user_id: str) -> NewEvent:
     """The balance fell below the wallet's bound by this entry."""
     return new_event("wallet.low_balance", subject=user_id, data=_entry(entry, user_id))
 

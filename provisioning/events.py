@@ -1,12 +1,12 @@
 """Events that provisioning emits."""
 
 from common import clock
-from common.db.tables import Outbox
+from common.db.session import NewEvent
 from common.messaging import new_event
 from provisioning.models import Order, Service
 
 
-def order_created(order: Order) -> Outbox:
+def order_created(order: Order) -> NewEvent:
     return new_event(
         "order.created",
         subject=order.user_id,
@@ -19,15 +19,15 @@ def order_created(order: Order) -> Outbox:
     )
 
 
-def order_cancelled(order: Order, reason: str) -> Outbox:
+def order_cancelled(order: Order, reason: str) -> NewEvent:
     return new_event("order.cancelled", subject=order.user_id, data={**_order(order), "reason": reason})
 
 
-def order_failed(order: Order, reason: str) -> Outbox:
+def order_failed(order: Order, reason: str) -> NewEvent:
     return new_event("order.failed", subject=order.user_id, data={**_order(order), "reason": reason})
 
 
-def service_activated(service: Service, order: Order, *, renewed: bool = False) -> Outbox:
+def service_activated(service: Service, order: Order, *, renewed: bool = False) -> NewEvent:
     """The service is on, or on for longer, by the order."""
     assert service.activated_at is not None
     return new_event(
@@ -50,7 +50,7 @@ def service_activated(service: Service, order: Order, *, renewed: bool = False) 
     )
 
 
-def service_deactivated(service: Service, reason: str) -> Outbox:
+def service_deactivated(service: Service, reason: str) -> NewEvent:
     return new_event(
         "service.deactivated",
         subject=service.user_id,
@@ -64,7 +64,7 @@ def service_deactivated(service: Service, reason: str) -> Outbox:
     )
 
 
-def service_expiring(service: Service, *, days: int, renewal: Order | None) -> Outbox:
+def service_expiring(service: Service, *, days: int, renewal: Order | None) -> NewEvent:
     """It ends within so many days; `renewal` is the order that prolongs it when it is paid."""
     assert service.expires_at is not None
     return new_event(

@@ -11,7 +11,7 @@ from auth.models import Channel, Code, Purpose, User
 from auth.use_cases.accounts import lock_user
 from auth.vault import Vault, new_code
 from common import clock, ids
-from common.db.tables import Outbox
+from common.db.session import NewEvent
 
 
 def send_code(
@@ -49,7 +49,7 @@ def send_code(
     return made.expires_at
 
 
-def _event(user: User, purpose: Purpose, target: str, code: str, expires_at: datetime) -> Outbox:
+def _event(user: User, purpose: Purpose, target: str, code: str, expires_at: datetime) -> NewEvent:
     channel = Channel.EMAIL if "@" in target else Channel.SMS
     tell = {
         Purpose.PHONE_VERIFICATION: events.user_phone_verification_requested,

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
-    Connection,
     Insert,
     Select,
     Table,
@@ -27,6 +26,7 @@ MANY = 8
 
 Rows = Sequence[Mapping[str, Any]]
 Part = tuple[Table, tuple[str, ...], int]
+Others = tuple[Update | Select[Any], ...]
 
 
 class Closing:
@@ -46,18 +46,7 @@ class Closing:
 
     def run(self, session: Session) -> None:
         """Raises IntegrityError."""
-        if not self._rows and not self._others:
-            return
         connection = session.connection()
-        if connection.dialect.name == "postgresql":
-            self._run_as_one(connection)
-            return
-        for (table, names), rows in self._rows.items():
-            _inserting(table, names).run_many(connection, rows)
-        for statement, values in self._others:
-            _alone(statement).run(connection, values)
-
-    def _run_as_one(self, connection: Connection) -> None:
         shape: list[Part] = []
         bound: dict[str, Any] = {}
         for (table, names), rows in self._rows.items():
@@ -73,8 +62,10 @@ class Closing:
         for _, values in self._others:
             bound |= values
         if bound:
-            others = tuple(statement for statement, _ in self._others)
-            _as_one(tuple(shape), others).run(connection, bound)
+            writes = tuple(statement for statement, _ in self._others)
+            write = _as_one if connection.dialect.name == "postgresql" else _one_by_one
+            for statement in write(tuple(shape), writes):
+                statement.run(connection, bound)
 
 
 def at_the_end(session: Session, table: Any, rows: Rows) -> None:
@@ -95,22 +86,28 @@ def _inserting(table: Table, names: tuple[str, ...]) -> Statement:
 
 
 @cache
-def _alone(statement: Update | Select[Any]) -> Statement:
-    return Statement(statement)
+def _one_by_one(parts: tuple[Part, ...], others: Others) -> list[Statement]:
+    return [Statement(core) for core in (*_inserts(parts), *others)]
 
 
 @cache
-def _as_one(parts: tuple[Part, ...], others: tuple[Update | Select[Any], ...]) -> Statement:
-    """A select whose common table expressions do the writing, in an order of Postgres's own, on which nothing depends.
-    (An insert of several rows would be one statement too, but SQLAlchemy compiles that anew each time.)"""
-    inserts: list[Insert] = [
-        insert(table).values({name: bindparam(f"{name}_{part}_{number}") for name in names})
-        for part, (table, names, rows) in enumerate(parts)
-        for number in range(rows)
-    ]
-    writes: list[Insert | Update] = [*inserts, *(other for other in others if isinstance(other, Update))]
+def _as_one(parts: tuple[Part, ...], others: Others) -> list[Statement]:
+    """A select whose common table expressions do the writing, in an order of Postgres's own: nothing depends on it."""
+    writes = [*_inserts(parts), *(other for other in others if isinstance(other, Update))]
     told = next((other for other in others if isinstance(other, Select)), None)
     if told is None and len(writes) == 1:
-        return Statement(writes[0])
+        return [Statement(writes[0])]
     whole: Select[Any] = select(literal_column("1")) if told is None else told
-    return Statement(whole.add_cte(*(each.cte(f"write_{number}") for number, each in enumerate(writes))))
+    return [Statement(whole.add_cte(*(each.cte(f"write_{number}") for number, each in enumerate(writes))))]
+
+
+def _inserts(parts: tuple[Part, ...]) -> list[Insert | Update]:
+    return [
+        insert(table).values(
+            [
+                {name: bindparam(f"{name}_{part}_{number}", type_=table.c[name].type) for name in names}
+                for number in range(rows)
+            ]
+        )
+        for part, (table, names, rows) in enumerate(parts)
+    ]

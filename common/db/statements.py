@@ -14,6 +14,8 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from common.db.turns import begin_immediate
+
 Core = Select[*tuple[Any, ...]] | Insert | Update | Delete
 Values = Mapping[str, Any]
 Found: TypeAlias = Any
@@ -153,7 +155,7 @@ def _execute(on: Runner, written: _Written, values: Any, *, many: bool = False) 
     except on.dialect.loaded_dbapi.Error as error:
         if lost := on.dialect.is_disconnect(error, on.connection, None):
             on.invalidate(error)
-        raise _sqlalchemys(error, on.dialect, written.text, lost=lost) from error
+        raise as_sqlalchemys(error, on.dialect, written.text, lost=lost) from error
     return cursor
 
 
@@ -165,7 +167,7 @@ def _cursor(on: Runner) -> Any:
     return on.connection.cursor()
 
 
-def _sqlalchemys(error: Exception, dialect: Dialect, text: str, *, lost: bool = False) -> BaseException:
+def as_sqlalchemys(error: Exception, dialect: Dialect, text: str, *, lost: bool = False) -> BaseException:
     """The driver's error as SQLAlchemy would raise it."""
     base = dialect.loaded_dbapi.Error
     return DBAPIError.instance(
@@ -177,16 +179,16 @@ class Bare:
     """A writing transaction for statements alone, on a connection of the engine's pool. Raises SQLAlchemy's errors."""
 
     def __init__(self, engine: Engine) -> None:
-        self.dialect = engine.dialect
+        self._engine, self.dialect = engine, engine.dialect
         try:
             self.connection = engine.raw_connection()
         except self.dialect.loaded_dbapi.Error as error:
-            raise _sqlalchemys(error, self.dialect, "connect") from error
+            raise as_sqlalchemys(error, self.dialect, "connect") from error
 
     def begin(self) -> None:
         """SQLite locks here, Postgres's driver begins with the first statement."""
         if self.dialect.name == "sqlite":
-            self._do("BEGIN IMMEDIATE", self.connection.cursor().execute, "BEGIN IMMEDIATE")
+            self._do("BEGIN IMMEDIATE", begin_immediate, self.connection.driver_connection, self._engine)
 
     def commit(self) -> None:
         self._do("COMMIT", self.connection.commit)
@@ -205,8 +207,8 @@ class Bare:
     def close(self) -> None:
         self.connection.close()
 
-    def _do(self, what: str, work: Callable[..., Any], *arguments: str) -> None:
+    def _do(self, what: str, work: Callable[..., Any], *arguments: Any) -> None:
         try:
             work(*arguments)
         except self.dialect.loaded_dbapi.Error as error:
-            raise _sqlalchemys(error, self.dialect, what) from error
+            raise as_sqlalchemys(error, self.dialect, what) from error

@@ -1,13 +1,12 @@
 """Bases of all tables, and the tables that every service's database has for the platform's mechanisms."""
 
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from sqlalchemy import Index, Integer, LargeBinary, MetaData, String, Text, event, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, Session, mapped_column, object_session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, mapped_column, object_session
 
 from common import clock, ids
-from common.db.closing import at_the_end
 from common.db.types import Id, UtcDateTime
 from common.db.wake import OUTBOX, wake
 
@@ -122,30 +121,8 @@ class Heartbeat(PlatformBase):
     broker_connected: Mapped[bool]
 
 
-def gather_events(session: Session) -> None:
-    """Have the session's events written at its end: through the unit of work each costs 300 µs more."""
-    rows = [row for row in session.new if isinstance(row, Outbox) and row.published_at is None]
-    if not rows:
-        return
-    for row in rows:
-        session.expunge(row)
-    values = [
-        {
-            "id": row.id,
-            "type": row.type,
-            "body": row.body,
-            "created_at": clock.now() if cast(datetime | None, row.created_at) is None else row.created_at,
-            "attempts": row.attempts or 0,
-        }
-        for row in rows
-    ]
-    at_the_end(session, Outbox.__table__, values)
-    wake(session, OUTBOX)
-
-
 @event.listens_for(Outbox, "after_insert")
 def _wake_relay(_mapper: Mapper[Any], _connection: Any, row: Outbox) -> None:
-    """For events that an earlier flush of the session has written."""
     session = object_session(row)
     if session is not None:
         wake(session, OUTBOX)

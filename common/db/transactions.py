@@ -10,13 +10,12 @@ from typing import ParamSpec, Protocol, TypeVar
 import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, SAWarning
-from sqlalchemy.orm import Session
 
 from common.db import wake as wakeups
 from common.db.closing import closing_of
-from common.db.engine import WRITE, db
+from common.db.engine import db
+from common.db.session import Session
 from common.db.statements import Bare, Runner
-from common.db.tables import gather_events
 from common.db.turns import turn
 
 warnings.filterwarnings("error", message=".*Connection is already established.*", category=SAWarning)
@@ -59,7 +58,7 @@ def transaction() -> Iterator[Session]:
     engine = db.engine
     beside = companion.get()
     with turn(engine), Session(engine, expire_on_commit=False) as session:
-        session.connection(execution_options=WRITE)
+        session.begin_writing()
         committed = False
         try:
             if beside is not None:
@@ -78,7 +77,6 @@ def transaction() -> Iterator[Session]:
 
 
 def _close(session: Session, beside: Companion | None) -> None:
-    gather_events(session)
     session.flush()
     if beside is not None:
         beside.before_commit(session)

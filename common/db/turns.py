@@ -1,44 +1,57 @@
-"""Whose turn it is to write to a SQLite file, which has one writer at a time."""
+"""Whose turn it is to write to a SQLite file, which has one writer at a time.
 
-import fcntl
-import os
+SQLite's own waiting is a lottery: the pauses between its tries grow to 100 ms (p99 300-900 ms with four writers). So
+the threads of a process queue up, and the first of each queue tries again after pauses of less than a millisecond.
+These let eventlet's loop go on, which waiting inside SQLite would freeze; and whoever commits has let go before it
+needs Python's own lock again.
+"""
+
+import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0001, 0.0005
+_queues: dict[str, threading.Lock] = {}
+"""By file."""
+
 
 @contextmanager
 def turn(engine: Engine) -> Iterator[None]:
-    """Writers of a SQLite file queue on an flock: SQLite's own waiting is a lottery (p99 300-900 ms, 30 ms so).
-    Postgres needs no such thing. Raises OperationalError after the engine's lock timeout."""
+    """No other thread of this process writes meanwhile. Postgres needs no such thing. Raises OperationalError after the
+    engine's lock timeout."""
     path = engine.url.database if engine.dialect.name == "sqlite" else None
     if not path or path == ":memory:":
         yield
         return
+    queue = _queues.get(path) or _queues.setdefault(path, threading.Lock())
+    if not queue.acquire(timeout=engine.get_execution_options()["sricare_lock_timeout"]):
+        raise OperationalError("BEGIN IMMEDIATE", None, TimeoutError("database is locked"))
     try:
-        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:  # the disk is full, or gone
-        raise OperationalError("open", None, error) from None
-    try:
-        _lock(handle, engine)
         yield
     finally:
-        os.close(handle)
+        queue.release()
 
 
-def _lock(handle: int, engine: Engine) -> None:
-    """Wait with a limit. The short sleeps let eventlet's loop go on (a blocking flock would freeze it)."""
+def begin_immediate(connection: Any, engine: Engine) -> None:
+    """Lock the file of a driver's connection. Its own waiting stays off until the pool has it back.
+
+    Raises the driver's OperationalError, after the engine's lock timeout when another process has the file.
+    """
     deadline = time.monotonic() + engine.get_execution_options()["sricare_lock_timeout"]
-    pause = 0.0002
+    pause = _FIRST_PAUSE_S
+    connection.execute("PRAGMA busy_timeout=0")
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            connection.execute("BEGIN IMMEDIATE")
             return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise OperationalError("flock", None, TimeoutError("database is locked")) from None
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.004)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 1.2, _LONGEST_PAUSE_S)

@@ -8,7 +8,7 @@ import orjson
 
 from common import clock, context, ids, tracing
 from common.contracts import SCHEMA_BASE, producer_of
-from common.db.tables import Outbox
+from common.db.session import NewEvent
 
 CONTENT_TYPE = "application/cloudevents+json"
 
@@ -33,8 +33,8 @@ class Event:
     """The member of staff who acted for the user, if one did."""
 
 
-def new_event(type: str, *, subject: str, data: dict[str, Any]) -> Outbox:
-    """An outbox row to `session.add` beside what it tells of. `data` must fit the type's published schema."""
+def new_event(type: str, *, subject: str, data: dict[str, Any]) -> NewEvent:
+    """An event to `session.add` beside what it tells of. `data` must fit the type's published schema."""
     event_id, at = ids.new_id(), clock.now()
     document = {
         "specversion": "1.0",
@@ -51,7 +51,7 @@ def new_event(type: str, *, subject: str, data: dict[str, Any]) -> Outbox:
     }
     if context.actor_id.get():
         document["actorid"] = context.actor_id.get()
-    return Outbox(id=event_id, type=type, body=orjson.dumps(document).decode(), created_at=at, attempts=0)
+    return NewEvent(event_id, type, orjson.dumps(document).decode(), at)
 
 
 def parse(body: bytes) -> Event:

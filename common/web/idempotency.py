@@ -327,8 +327,10 @@ def _forget(row: Row[Any]) -> None:
 def _derive(key: str, caller: str, body: bytes) -> tuple[str, str, bytes]:
     """Scope (hash of who, what and key), fingerprint of query and body, and the secret that seals the answer."""
     scope = hashlib.sha256("\n".join((caller, request.method, request.path, key)).encode()).hexdigest()
-    query = urlencode(sorted(request.args.items(multi=True)))
-    asked = f"query\n{query}\n".encode() + body if query else body
+    asked = body
+    if request.query_string:
+        query = urlencode(sorted(request.args.items(multi=True)))
+        asked = f"query\n{query}\n".encode() + body
     fingerprint = hmac.new(key.encode(), b"body\n" + asked, hashlib.sha256).hexdigest()
     secret = hmac.new(key.encode(), b"answer\n" + body, hashlib.sha256).digest()
     return scope, fingerprint, secret

@@ -12,7 +12,6 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from common import clock
 from common.db import wake
-from common.db.tables import gather_events
 from common.errors import NotFound
 from notification import events
 from notification.errors import DeliveryNotRetryable
@@ -269,7 +268,6 @@ def settle(session: Session, results: Sequence[Result]) -> None:
         if not _plainly_sent(result):
             _settle_one(session, result)
     _note_endpoints(session, ours)
-    gather_events(session)  # before the next claim's reads have the unit of work write them one by one
 
 
 def _attempts(result: Result) -> list[dict[str, Any]]:

@@ -65,8 +65,8 @@ from tests.support.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
 CONNECTIONS = 8
-PER_ROUND = 800
-ROUNDS = 5
+PER_ROUND = 320
+ROUNDS = 25
 CUSTOMERS = 20
 AMOUNT = 1000
 AIM = (">=", 0.6)

@@ -1,9 +1,11 @@
 """Transactions lose nothing under concurrency, on both databases."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -263,10 +265,46 @@ def test_a_reading_sees_one_state_of_the_database(app: Flask) -> None:
 
 
 @ON_SQLITE
-def test_a_disk_that_is_gone_is_a_database_that_is_gone(app: Flask) -> None:
-    Path(f"{db.engine.url.database}.lock").mkdir()
-    with pytest.raises(OperationalError), transaction():
+@pytest.mark.parametrize("write", [transaction, writing])
+def test_a_disk_that_is_gone_is_a_database_that_is_gone(app: Flask, write: Callable) -> None:
+    file = Path(str(db.engine.url.database))
+    db.engine.dispose()
+    file.rename(file.with_suffix(".away"))
+    file.mkdir()
+    with pytest.raises(OperationalError, match="unable to open"), write():
         pass
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("write", [transaction, writing])
+def test_a_writer_waits_for_a_thread_and_for_a_process_but_not_for_ever(app: Flask, write: Callable) -> None:
+    """A connection beside the pool stands for the other process: it is not in this one's queue."""
+
+    def run() -> None:
+        with write():
+            pass
+
+    with transaction():
+        errors = in_threads(app, 2, run)
+    other = sqlite3.connect(str(db.engine.url.database), isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    errors += in_threads(app, 2, run)
+    assert [type(error) for error in errors] == [OperationalError] * 4
+    assert all("locked" in str(error) for error in errors)
+    released = threading.Timer(0.2, other.rollback)
+    released.start()
+    assert in_threads(app, 4, run) == []
+    released.join()
+    other.close()
+
+
+@ON_SQLITE
+def test_a_reader_waits_inside_sqlite_again_once_a_writer_has_given_its_connection_back(app: Flask) -> None:
+    with transaction(), db.engine.connect() as other:
+        assert other.exec_driver_sql("PRAGMA busy_timeout").scalar() == 1000
+    with db.engine.connect() as first, db.engine.connect() as second:
+        for connection in (first, second):
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 1000
 
 
 @ON_SQLITE

@@ -13,7 +13,7 @@ from common import clock, ids
 from common.db import Statement, UtcDateTime, db, reading, snapshot, transaction, writing
 from common.db.tables import Heartbeat, Inbox, Outbox
 from common.db.transactions import key_taken
-from tests.support.messaging.house import ON_POSTGRES, ON_SQLITE
+from tests.support.messaging.house import ON_POSTGRES
 
 BEAT = Statement(insert(Heartbeat), "name", "beaten_at", "broker_connected")
 BEATS = Statement(select(Heartbeat.name, Heartbeat.beaten_at, Heartbeat.broker_connected).order_by("name"))
@@ -152,14 +152,3 @@ def test_a_connection_that_was_lost_before_the_commit_commits_nothing(app: Flask
         connection.connection.driver_connection.close()  # type: ignore[union-attr]
     with snapshot() as connection:
         assert BEATS.all(connection, {}) == []
-
-
-@ON_SQLITE
-def test_a_database_that_another_holds_is_told_as_sqlalchemy_tells_it(app: Flask) -> None:
-    with db.engine.connect() as other:
-        other.connection.driver_connection.execute("BEGIN IMMEDIATE")  # type: ignore[union-attr]
-        with db.engine.connect() as quick:
-            quick.connection.driver_connection.execute("PRAGMA busy_timeout=1")  # type: ignore[union-attr]
-        with pytest.raises(OperationalError, match="locked"), writing():
-            pass
-        other.connection.driver_connection.rollback()  # type: ignore[union-attr]
