@@ -1,9 +1,12 @@
 """The relay: what cannot be published waits and holds nobody up; another worker takes over; order is kept."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
+from common import ids
 from common.db import reading, transaction
 from common.db.tables import Outbox
 from common.messaging import new_event, publisher, relay, topology
@@ -36,9 +39,9 @@ def test_an_event_that_was_returned_goes_when_its_queue_is_there(house: House) -
 
 
 def test_a_row_that_nobody_could_publish_says_why_and_holds_nobody_up(house: House) -> None:
-    strange, huge = new_event(THING, subject="x", data={"n": 1}), new_event(THING, subject="x", data={"n": 2})
-    strange.type = "thing.forgotten"
-    huge.body = " " * (relay.MAX_BODY + 1)
+    thing = new_event(THING, subject="x", data={"n": 1})
+    strange = replace(thing, id=ids.new_id(), type="thing.forgotten")
+    huge = replace(thing, body=" " * (relay.MAX_BODY + 1))
     with house.app.app_context(), transaction() as session:
         session.add_all([strange, huge])
     with house.worker():
@@ -61,10 +64,10 @@ def test_a_message_over_which_the_broker_closes_the_channel_is_found_among_other
         send(self, [_astray(each) if b'"n":5}' in each.body else each for each in messages])
 
     monkeypatch.setattr(publisher.Publisher, "send", to_nowhere)
-    ids = house.emit(*range(10))
+    event_ids = house.emit(*range(10))
     with house.worker():
         eventually(lambda: house.effects() == [0, 1, 2, 3, 4, 6, 7, 8, 9], within=60)
-        row = eventually(lambda: tried(house, ids[5], 1), within=60)
+        row = eventually(lambda: tried(house, event_ids[5], 1), within=60)
         house.emit(10)
         eventually(lambda: 10 in house.effects(), within=60)
     assert "no exchange" in (row.last_error or "")
