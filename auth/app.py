@@ -11,7 +11,7 @@ from auth.config import Settings
 from auth.documents import DocumentStore
 from auth.errors import ERRORS
 from auth.keys import open_keys
-from auth.limits import Limiter
+from auth.limits import Limiter, Limits
 from auth.parts import Parts
 from auth.passwords import Hashing
 from auth.routes import routes
@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         vault=vault,
         hashing=Hashing(settings),
         limiter=Limiter(settings),
+        limits=Limits.of(settings),
         clients=Clients(settings),
         relying_party=RelyingParty(settings),
         documents=DocumentStore(settings.folder("kyc"), vault),

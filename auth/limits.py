@@ -8,7 +8,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -54,6 +54,29 @@ class Limit:
         if not self.first_s:
             return self.forget_s
         return int(min(self.longest_s, self.first_s * 2 ** min(count - self.free, 30)))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Those of signing in, made once: `per_minute` and `ip_failures` of an address, `tries` at an account by their
+    name."""
+
+    per_minute: Limit
+    ip_failures: Limit
+    tries: Mapping[str, Limit]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        first_s, longest_s = settings.login_first_delay_s, settings.login_longest_delay_s
+        failures, forget_s = settings.per_ip("ip_free_failures"), settings.ip_forget_s
+        return cls(
+            per_minute=Limit("ip", free=settings.per_ip("ip_per_minute"), forget_s=60),
+            ip_failures=Limit("ip-failures", failures, forget_s, first_s, longest_s),
+            tries={
+                name: Limit(name, settings.login_free_attempts, settings.login_forget_s, first_s, longest_s)
+                for name in ("login", "account", "password", "mfa")
+            },
+        )
 
 
 _TABLE = Attempts.__table__

@@ -8,7 +8,7 @@ from auth.clients import Clients
 from auth.config import Settings
 from auth.documents import DocumentStore
 from auth.keys import Keys
-from auth.limits import Limiter
+from auth.limits import Limiter, Limits
 from auth.passwords import Hashing
 from auth.vault import Vault
 from auth.webauthn_ceremony import RelyingParty
@@ -23,6 +23,7 @@ class Parts:
     vault: Vault
     hashing: Hashing
     limiter: Limiter
+    limits: Limits
     clients: Clients
     relying_party: RelyingParty
     documents: DocumentStore

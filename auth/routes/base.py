@@ -60,33 +60,17 @@ def fresh() -> Identity:
 
 def per_minute(who: Client) -> Claim:
     """Sign-ins, registrations, codes and resets of one address in a minute."""
-    return Limit("ip", free=parts().settings.per_ip("ip_per_minute"), forget_s=60), who.ip
+    return parts().limits.per_minute, who.ip
 
 
 def ip_failures(who: Client) -> Claim:
     """Failed sign-ins of one address, whosever account they were for."""
-    settings = parts().settings
-    limit = Limit(
-        "ip-failures",
-        free=settings.per_ip("ip_free_failures"),
-        forget_s=settings.ip_forget_s,
-        first_s=settings.login_first_delay_s,
-        longest_s=settings.login_longest_delay_s,
-    )
-    return limit, who.ip
+    return parts().limits.ip_failures, who.ip
 
 
 def tries(name: str, subject: str) -> Claim:
     """Attempts at one account: a few are free, then each waits longer than the one before."""
-    settings = parts().settings
-    limit = Limit(
-        name,
-        free=settings.login_free_attempts,
-        forget_s=settings.login_forget_s,
-        first_s=settings.login_first_delay_s,
-        longest_s=settings.login_longest_delay_s,
-    )
-    return limit, subject
+    return parts().limits.tries[name], subject
 
 
 def login_tries(identifier: str, user_id: str | None) -> tuple[Claim, Claim]:

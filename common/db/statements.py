@@ -6,10 +6,10 @@ where a password's hash has just emptied the processor's caches. For the same re
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import psycopg
-from sqlalchemy import Delete, Dialect, Engine, Insert, PoolProxiedConnection, Select, Update
+from sqlalchemy import BindParameter, Delete, Dialect, Engine, Insert, PoolProxiedConnection, Select, Update
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -33,15 +33,6 @@ class Runner(Protocol):
     def invalidate(self, exception: BaseException | None = None) -> None: ...
 
 
-class _Slot(NamedTuple):
-    """A place for a value: the caller's, or (`fixed`) one that the statement has itself."""
-
-    name: str
-    convert: _Convert
-    fixed: bool
-    value: Any
-
-
 class _Written:
     """A statement as one dialect has it."""
 
@@ -55,13 +46,24 @@ class _Written:
         self.text = str(compiled)
         if not compiled.positional:
             self.text %= {name: f"${number}" for number, name in enumerate(names, 1)}
-        self._slots = [_slot(compiled, name, dialect) for name in names]
+        self._fixed: dict[str, Any] = {}
+        self._slots = [(name, self._convert(name, compiled.binds[name], dialect)) for name in names]
         self._core = core
         self._dialect = dialect
         self._read: Callable[[Sequence[Any]], Found] | None = None
 
+    def _convert(self, name: str, bind: BindParameter[Any], dialect: Dialect) -> _Convert:
+        """What makes the driver's value of the caller's; a value of the statement's own is made here."""
+        convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+        if bind.required:
+            return convert
+        self._fixed[name] = convert(bind.value) if convert else bind.value
+        return None
+
     def bind(self, values: Values) -> list[Any]:
-        return [_bound(slot, values) for slot in self._slots]
+        if self._fixed:
+            values = {**values, **self._fixed}
+        return [values[name] if convert is None else convert(values[name]) for name, convert in self._slots]
 
     def rows(self, cursor: DBAPICursor) -> list[Found]:
         found = cursor.fetchall()
@@ -91,21 +93,6 @@ def _reader(core: Core, dialect: Dialect, types: Sequence[Any]) -> Callable[[Seq
         return row._make(values)
 
     return read if converts else row._make
-
-
-def _slot(compiled: SQLCompiler, name: str, dialect: Dialect) -> _Slot:
-    bind = compiled.binds[name]
-    convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
-    if bind.required:
-        return _Slot(name, convert, False, None)
-    return _Slot(name, None, True, convert(bind.value) if convert else bind.value)
-
-
-def _bound(slot: _Slot, values: Values) -> Any:
-    name, convert, fixed, value = slot
-    if fixed:
-        return value
-    return values[name] if convert is None else convert(values[name])
 
 
 class Statement:

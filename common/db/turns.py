@@ -6,11 +6,11 @@ These let eventlet's loop go on, which waiting inside SQLite would freeze; and w
 needs Python's own lock again.
 """
 
+import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from sqlalchemy import Engine
@@ -21,21 +21,34 @@ _queues: dict[str, threading.Lock] = {}
 """By file."""
 
 
-@contextmanager
-def turn(engine: Engine) -> Iterator[None]:
-    """No other thread of this process writes meanwhile. Postgres needs no such thing. Raises OperationalError after the
-    engine's lock timeout."""
+_NOBODY = contextlib.nullcontext()
+
+
+def turn(engine: Engine) -> AbstractContextManager[Any]:
+    """While it is held, no other thread of this process writes; it is held from here to the end of the `with`. Postgres
+    needs no such thing. Raises OperationalError after the engine's lock timeout."""
     path = engine.url.database if engine.dialect.name == "sqlite" else None
     if not path or path == ":memory:":
-        yield
-        return
+        return _NOBODY
     queue = _queues.get(path) or _queues.setdefault(path, threading.Lock())
     if not queue.acquire(timeout=engine.get_execution_options()["sricare_lock_timeout"]):
         raise OperationalError("BEGIN IMMEDIATE", None, TimeoutError("database is locked"))
-    try:
-        yield
-    finally:
-        queue.release()
+    return _Held(queue)
+
+
+class _Held:
+    """A queue's lock, for a `with` (a generator's frame would cost more where caches are cold)."""
+
+    __slots__ = ("_queue",)
+
+    def __init__(self, queue: threading.Lock) -> None:
+        self._queue = queue
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._queue.release()
 
 
 def begin_immediate(connection: Any, engine: Engine) -> None:

@@ -25,6 +25,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         """For SQLite the text at once: SQLAlchemy's own writes it field by field, which takes five times as long."""
         return _sqlite_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
+        return _of_sqlite if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
+
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
@@ -39,6 +42,10 @@ def _utc(value: datetime) -> datetime:
 
 def _sqlite_text(value: datetime | None) -> str | None:
     return None if value is None else _utc(value).isoformat(" ", "microseconds")[:26]
+
+
+def _of_sqlite(stored: str | None) -> datetime | None:
+    return None if stored is None else datetime.fromisoformat(stored).replace(tzinfo=UTC)
 
 
 class InstantText(TypeEngine[Any]):
