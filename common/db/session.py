@@ -34,11 +34,7 @@ class Session(orm.Session):
         """On SQLite the lock is taken here."""
         self._begun = super().connection(execution_options=WRITE)
 
-    def connection(
-        self,
-        bind_arguments: Any = None,
-        execution_options: Any = None,
-    ) -> Connection:
+    def connection(self, bind_arguments: Any = None, execution_options: Any = None) -> Connection:
         plain = bind_arguments is None and execution_options is None
         if plain and self._begun is not None and not self.in_nested_transaction():
             return self._begun

@@ -130,6 +130,10 @@ class Claim:
         if self._open:
             self._answer = response.status_code, self._sealed[1]
 
+    def forget_sealed(self) -> None:
+        """The answer may have got headers since."""
+        self._sealed = None
+
     def release(self) -> None:
         """Let the key be tried again at once (after a failure in the middle); a kept answer stays."""
         with transaction() as session:
@@ -280,6 +284,7 @@ def _release(claim: Claim) -> None:
 
 
 def _keep_alone(claim: Claim, response: Response) -> None:
+    claim.forget_sealed()
     with transaction():
         claim.keep(response)
 
