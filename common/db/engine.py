@@ -90,7 +90,7 @@ def _configure_sqlite(engine: Engine, settings: Settings) -> None:
         cursor.execute(own_waiting)
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA wal_autocheckpoint=4000")  # a checkpoint holds up all writers
+        cursor.execute("PRAGMA wal_autocheckpoint=2000")  # a checkpoint holds up all writers
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
