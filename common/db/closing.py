@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from common.db.statements import Statement
+from common.db.statements import Statement, inserting
 
 MANY = 8
 """So many rows of a table are a statement of their own."""
@@ -51,7 +51,7 @@ class Closing:
         bound: dict[str, Any] = {}
         for (table, names), rows in self._rows.items():
             if len(rows) >= MANY:
-                _inserting(table, names).run_many(connection, rows)
+                inserting(table, names).run_many(connection, rows)
                 continue
             bound |= {
                 f"{name}_{len(shape)}_{number}": row[name]
@@ -78,11 +78,6 @@ def at_the_end(session: Session, table: Any, rows: Rows) -> None:
 def closing_of(session: Session) -> Closing:
     found: Closing = session.info.setdefault("closing", Closing())
     return found
-
-
-@cache
-def _inserting(table: Table, names: tuple[str, ...]) -> Statement:
-    return Statement(insert(table), *names)
 
 
 @cache

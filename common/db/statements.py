@@ -6,10 +6,21 @@ where a password's hash has just emptied the processor's caches. For the same re
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Protocol, TypeAlias
 
 import psycopg
-from sqlalchemy import BindParameter, Delete, Dialect, Engine, Insert, PoolProxiedConnection, Select, Update
+from sqlalchemy import (
+    BindParameter,
+    Delete,
+    Dialect,
+    Engine,
+    Insert,
+    PoolProxiedConnection,
+    Select,
+    Update,
+    insert,
+)
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -130,6 +141,12 @@ class Statement:
         if found is None:
             found = self._written[dialect.name] = _Written(self._core, self._given, dialect)
         return found
+
+
+@cache
+def inserting(table: Any, names: tuple[str, ...]) -> Statement:
+    """The insert of rows that give these columns, in this order."""
+    return Statement(insert(table), *names)
 
 
 def _execute(on: Runner, written: _Written, values: Any, *, many: bool = False) -> DBAPICursor:

@@ -3,11 +3,11 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import insert
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from common.db import ModelBase, Statement, service_metadata
 from common.db.closing import at_the_end
+from common.db.statements import inserting
 
 
 class Base(ModelBase, DeclarativeBase):
@@ -17,7 +17,7 @@ class Base(ModelBase, DeclarativeBase):
 def insert_rows(session: Session, *rows: Base) -> None:
     """Add rows of one table, which all give the same columns, without the session taking them in."""
     given = [_given(row) for row in rows]
-    _inserting(rows[0].__table__, tuple(given[0])).run_many(session.connection(), given)
+    inserting(rows[0].__table__, tuple(given[0])).run_many(session.connection(), given)
 
 
 def insert_last(session: Session, *rows: Base) -> None:
@@ -34,11 +34,6 @@ def _given(row: Base) -> dict[str, Any]:
 @cache
 def _names(table: Any) -> tuple[str, ...]:
     return tuple(table.columns.keys())
-
-
-@cache
-def _inserting(table: Any, names: tuple[str, ...]) -> Statement:
-    return Statement(insert(table), *names)
 
 
 def changed_one(session: Session, statement: Statement, values: dict[str, Any]) -> bool:
