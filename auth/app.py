@@ -3,7 +3,6 @@
 import os
 
 from flask import Flask
-from flask_jwt_extended import JWTManager
 
 from auth.clients import Clients
 from auth.commands import register_commands
@@ -15,9 +14,9 @@ from auth.limits import Limiter, Limits
 from auth.parts import Parts
 from auth.passwords import Hashing
 from auth.routes import routes
+from auth.tokens import init_tokens
 from auth.vault import Vault
 from auth.webauthn_ceremony import RelyingParty
-from common.identity import AUDIENCE, ISSUER
 from common.web import create_web_app
 
 
@@ -35,7 +34,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         description="Accounts, sessions, identity, and the platform's audit trail.",
         key_source=keys.jwks,
     )
-    app.config.update(JWT_ALGORITHM="RS256", JWT_ENCODE_ISSUER=ISSUER, JWT_ENCODE_AUDIENCE=AUDIENCE)
+    init_tokens(app, settings.access_token_s)
     vault = Vault(keys.secret)
     app.extensions["sricare_auth"] = Parts(
         settings=settings,
@@ -48,6 +47,5 @@ def create_app(settings: Settings | None = None) -> Flask:
         relying_party=RelyingParty(settings),
         documents=DocumentStore(settings.folder("kyc"), vault),
     )
-    JWTManager(app).encode_key_loader(lambda _identity: keys.signing_key().private)
     register_commands(app)
     return app

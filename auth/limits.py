@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from operator import itemgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import redis
 from sqlalchemy import Table, bindparam, delete, func, insert, select, update
@@ -54,6 +54,17 @@ class Limit:
         if not self.first_s:
             return self.forget_s
         return int(min(self.longest_s, self.first_s * 2 ** min(count - self.free, 30)))
+
+    def claim(self, subject: str) -> "Claim":
+        """This limit of a number, address or user."""
+        return Claim(self, f"{self.name}:{hashlib.sha256(subject.encode()).hexdigest()[:40]}")
+
+
+class Claim(NamedTuple):
+    """A limit, and the key under which somebody's attempts are counted for it."""
+
+    limit: Limit
+    key: str
 
 
 @dataclass(frozen=True)
@@ -104,10 +115,6 @@ def _locked(rows: int) -> Statement:
     return Statement(query.with_for_update())
 
 
-Claim = tuple[Limit, str]
-"""A limit and the number, address or user that it is about."""
-
-
 @dataclass(frozen=True)
 class Attempt(Generic[T]):
     """What is tried at `target`, under `claims`, and under `silent`, which may refuse without the client's knowing."""
@@ -116,10 +123,9 @@ class Attempt(Generic[T]):
     claims: Sequence[Claim]
     silent: Claim | None = None
 
-    def keyed(self) -> list[tuple[Limit, str]]:
-        """Each claim's limit and key, in the order in which they are asked."""
-        every = self.claims if self.silent is None else [*self.claims, self.silent]
-        return [(limit, _key(limit, subject)) for limit, subject in every]
+    def every(self) -> Sequence[Claim]:
+        """In the order in which they are asked."""
+        return self.claims if self.silent is None else [*self.claims, self.silent]
 
     def admitted(self, wait_s: float, counts: list[int]) -> list[int]:
         """The counts, 0 for a silent claim that refused. Raises TooManyAttempts for another that did."""
@@ -156,7 +162,7 @@ class Limiter:
         """Count an attempt. Raises TooManyAttempts. Returns the count under each claim, and last that under `silent`:
         0 when it refuses, which is for the caller to act on and to tell nobody."""
         attempt = Attempt(None, claims, silent)
-        taken = self._in_redis(lambda store: store.take(attempt.keyed()))
+        taken = self._in_redis(lambda store: store.take(attempt.every()))
         return attempt.admitted(*(taken or _take(lambda _connection: attempt)[1]))
 
     def admit_to(self, find: Callable[[Runner], Attempt[T]]) -> tuple[T, list[int]]:
@@ -166,7 +172,7 @@ class Limiter:
         if self._redis is not None:
             with snapshot() as connection:
                 attempt = find(connection)
-            taken = self._in_redis(lambda store: store.take(attempt.keyed()))
+            taken = self._in_redis(lambda store: store.take(attempt.every()))
         if taken is None:
             attempt, taken = _take(find)
         return attempt.target, attempt.admitted(*taken)
@@ -182,7 +188,7 @@ class Limiter:
         self, *, clear: Sequence[Claim] = (), give_back: Sequence[Claim] = ()
     ) -> "Settlement | None":
         """As `settle`, but for a transaction of the caller's to write; None when Redis has done it already."""
-        rest = Settlement([_key(*claim) for claim in clear], [_key(*claim) for claim in give_back])
+        rest = Settlement([claim.key for claim in clear], [claim.key for claim in give_back])
         return None if self._in_redis(lambda store: store.settle(rest)) else rest
 
     def _in_redis(self, work: Callable[["RedisStore"], T]) -> T | None:
@@ -196,20 +202,16 @@ class Limiter:
             return None
 
 
-def _key(limit: Limit, subject: str) -> str:
-    return f"{limit.name}:{hashlib.sha256(subject.encode()).hexdigest()[:40]}"
-
-
 @rerun_lost_race
 def _take(find: Callable[[Runner], Attempt[T]]) -> tuple[Attempt[T], tuple[float, list[int]]]:
     """Count an attempt in a transaction of its own. Returns it, the seconds to wait (0: let through), and the count
     under each claim that did not refuse."""
     with writing() as connection:
         attempt = find(connection)
-        return attempt, _count(connection, attempt.keyed())
+        return attempt, _count(connection, attempt.every())
 
 
-def _count(connection: Runner, claims: Sequence[tuple[Limit, str]]) -> tuple[float, list[int]]:
+def _count(connection: Runner, claims: Sequence[Claim]) -> tuple[float, list[int]]:
     """Count an attempt under each key in turn, up to the first that refuses."""
     now, wait_s, counts = clock.now(), 0.0, list[int]()
     fresh: list[dict[str, Any]] = []
@@ -262,7 +264,7 @@ class RedisStore:
     def __init__(self, url: str) -> None:
         self._redis = redis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)
 
-    def take(self, claims: Sequence[tuple[Limit, str]]) -> tuple[float, list[int]]:
+    def take(self, claims: Sequence[Claim]) -> tuple[float, list[int]]:
         """As `_count`."""
         counts: list[int] = []
         for limit, key in claims:

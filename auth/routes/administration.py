@@ -46,7 +46,7 @@ def list_users(query: UserQuery) -> Response:
 def _reads(now: int) -> administration.Reads:
     """Count customers that the caller is shown."""
     limit = Limit("staff-reads", free=_NEVER, forget_s=_READS_FORGOTTEN_S, weight=now)
-    (of_late,) = parts().limiter.admit((limit, identity().user_id))
+    (of_late,) = parts().limiter.admit(limit.claim(identity().user_id))
     return administration.Reads(of_late, now, parts().settings.agent_reads)
 
 

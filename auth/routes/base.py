@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, request
-from flask_jwt_extended import create_access_token
 from sqlalchemy.orm import Session
 
 from auth import queries
@@ -16,6 +15,7 @@ from auth.models import Purpose, User
 from auth.parts import parts
 from auth.schemas.accounts import UserOut
 from auth.schemas.sessions import TokensOut
+from auth.tokens import sign_token
 from auth.use_cases import codes
 from auth.use_cases.audit import Client
 from auth.use_cases.sessions import start_session
@@ -60,17 +60,17 @@ def fresh() -> Identity:
 
 def per_minute(who: Client) -> Claim:
     """Sign-ins, registrations, codes and resets of one address in a minute."""
-    return parts().limits.per_minute, who.ip
+    return parts().limits.per_minute.claim(who.ip)
 
 
 def ip_failures(who: Client) -> Claim:
     """Failed sign-ins of one address, whosever account they were for."""
-    return parts().limits.ip_failures, who.ip
+    return parts().limits.ip_failures.claim(who.ip)
 
 
 def tries(name: str, subject: str) -> Claim:
     """Attempts at one account: a few are free, then each waits longer than the one before."""
-    return parts().limits.tries[name], subject
+    return parts().limits.tries[name].claim(subject)
 
 
 def login_tries(identifier: str, user_id: str | None) -> tuple[Claim, Claim]:
@@ -85,7 +85,7 @@ def codes_to(purpose: str, target: str) -> tuple[Claim, Claim]:
     pause = settings.code_every_s
     minute = Limit("code-minute", free=1, forget_s=pause, first_s=pause, longest_s=pause)
     day = Limit("code-day", free=settings.codes_per_day, forget_s=86400)
-    return (minute, f"{purpose} {target}"), (day, target)
+    return minute.claim(f"{purpose} {target}"), day.claim(target)
 
 
 def send_code(session: Session, user: User | None, purpose: Purpose, target: str) -> datetime:
@@ -114,13 +114,8 @@ def wrong_code() -> InvalidCode:
 
 
 def access_token(user_id: str, roles: list[str], session_id: str, **claims: Any) -> str:
-    token: str = create_access_token(
-        identity=user_id,
-        additional_claims={"roles": roles, "sid": session_id, **claims},
-        additional_headers={"kid": parts().keys.signing_key().kid},
-        expires_delta=timedelta(seconds=parts().settings.access_token_s),
-    )
-    return token
+    key = parts().keys.signing_key()
+    return sign_token(key, user_id, {"roles": roles, "sid": session_id, **claims})
 
 
 def tokens_out(user: User | Found, access: str, refresh: str) -> TokensOut:

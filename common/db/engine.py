@@ -11,7 +11,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, event, make_url
 
 from common.db.statements import as_sqlalchemys
-from common.db.turns import begin_immediate
+from common.db.turns import Turns, begin_immediate
 from common.settings import Settings
 
 db = SQLAlchemy()
@@ -55,10 +55,7 @@ def _options(backend: str, settings: Settings) -> dict[str, Any]:
         "hide_parameters": True,  # else what customers entered stands in the log beside each failed statement
     }
     if backend == "sqlite":
-        return options | {
-            "connect_args": {"timeout": settings.lock_timeout_s, "check_same_thread": False},
-            "execution_options": {"sricare_lock_timeout": settings.lock_timeout_s},
-        }
+        return options | {"connect_args": {"timeout": settings.lock_timeout_s, "check_same_thread": False}}
     lock_ms = int(settings.lock_timeout_s * 1000)
     limits = f"-c lock_timeout={lock_ms} -c statement_timeout=30000 -c timezone=UTC"
     return options | {
@@ -81,30 +78,30 @@ def own_connection(engine: Engine) -> psycopg.Connection:
 def _configure_sqlite(engine: Engine, settings: Settings) -> None:
     """Writers lock at BEGIN, readers do not: the driver's own transaction handling loses updates under
     concurrency (measured: 1,332 of 2,000 with four writers), so it is switched off."""
-    own_waiting = f"PRAGMA busy_timeout={int(settings.lock_timeout_s * 1000)}"
+    turns = Turns(engine, engine.url.database or "", settings.lock_timeout_s)
+    engine.update_execution_options(sricare_turns=turns)
 
     @event.listens_for(engine, "connect")
     def _connect(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.isolation_level = None
         cursor = dbapi_connection.cursor()
-        cursor.execute(own_waiting)
+        cursor.execute(f"PRAGMA busy_timeout={int(settings.lock_timeout_s * 1000)}")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA wal_autocheckpoint=2000")  # a checkpoint holds up all writers
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
-    @event.listens_for(engine, "checkin")
-    def _checkin(dbapi_connection: Any, _record: Any) -> None:
-        if dbapi_connection is not None:  # None: it was lost
-            dbapi_connection.execute(own_waiting)  # `begin_immediate` has switched it off
+    @event.listens_for(engine, "engine_disposed")
+    def _disposed(_engine: Engine) -> None:
+        turns.close()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         if connection.get_execution_options().get("sricare_write", False):
             try:
-                begin_immediate(connection.connection.driver_connection, connection.engine)
+                begin_immediate(connection.connection.dbapi_connection, settings.lock_timeout_s)
             except sqlite3.Error as error:
                 raise as_sqlalchemys(error, connection.dialect, "BEGIN IMMEDIATE") from error
         else:  # takes no lock, so it cannot fail; straight to the driver it costs a tenth
-            connection.connection.driver_connection.execute("BEGIN")  # type: ignore[union-attr]
+            connection.connection.dbapi_connection.execute("BEGIN")  # type: ignore[union-attr]

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import psycopg
 from sqlalchemy import (
     BindParameter,
+    Connection,
     Delete,
     Dialect,
     Engine,
@@ -25,7 +26,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from common.db.turns import begin_immediate
+from common.db.turns import begin_immediate, turns_of
 
 Core = Select[*tuple[Any, ...]] | Insert | Update | Delete
 Values = Mapping[str, Any]
@@ -180,19 +181,23 @@ def as_sqlalchemys(error: Exception, dialect: Dialect, text: str, *, lost: bool 
 
 
 class Bare:
-    """A writing transaction for statements alone, on a connection of the engine's pool. Raises SQLAlchemy's errors."""
+    """A writing transaction for statements alone, on the connection given or one of the engine's pool. Raises
+    SQLAlchemy's errors."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self.dialect = engine, engine.dialect
+    def __init__(self, on: Engine | Connection) -> None:
+        self.dialect = on.dialect
+        self._turns = turns_of(on)
+        self._pooled = isinstance(on, Engine)
         try:
-            self.connection = engine.raw_connection()
+            self.connection = on.raw_connection() if isinstance(on, Engine) else on.connection
         except self.dialect.loaded_dbapi.Error as error:
             raise as_sqlalchemys(error, self.dialect, "connect") from error
 
     def begin(self) -> None:
         """SQLite locks here, Postgres's driver begins with the first statement."""
-        if self.dialect.name == "sqlite":
-            self._do("BEGIN IMMEDIATE", begin_immediate, self.connection.driver_connection, self._engine)
+        if self._turns is not None:
+            wait_s = self._turns.lock_timeout_s
+            self._do("BEGIN IMMEDIATE", begin_immediate, self.connection.dbapi_connection, wait_s)
 
     def commit(self) -> None:
         self._do("COMMIT", self.connection.commit)
@@ -209,7 +214,8 @@ class Bare:
         self.connection.invalidate(exception)
 
     def close(self) -> None:
-        self.connection.close()
+        if self._pooled:
+            self.connection.close()
 
     def _do(self, what: str, work: Callable[..., Any], *arguments: Any) -> None:
         try:

@@ -57,7 +57,7 @@ def transaction() -> Iterator[Session]:
     """
     engine = db.engine
     beside = companion.get()
-    with turn(engine), Session(engine, expire_on_commit=False) as session:
+    with turn(engine) as on, Session(on, expire_on_commit=False) as session:
         session.begin_writing()
         committed = False
         try:
@@ -97,9 +97,8 @@ def writing() -> Iterator[Runner]:
         with transaction() as session:
             yield session.connection()
         return
-    engine = db.engine
-    with turn(engine):
-        bare = Bare(engine)
+    with turn(db.engine) as on:
+        bare = Bare(on)
         try:
             bare.begin()
             yield bare

@@ -1,5 +1,6 @@
 """Signing keys: known to verifiers before they sign, gone when no token needs them, from a secret file if wanted."""
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -95,6 +96,23 @@ def test_the_commands_rotate_withdraw_and_prune(app: Flask, tmp_path: Path) -> N
     assert "there is no key -nonsense" in run(args=["withdraw-key", "-nonsense"]).output
     assert run(args=["withdraw-key", new]).exit_code == 0
     assert not (tmp_path / "keys" / f"{new}.pem").exists()
+
+
+def test_a_token_names_the_key_that_signed_it_though_another_takes_its_place(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look at the folder that finds a new key may come between any two questions for the key that signs."""
+    ring = app.extensions["sricare_auth"].keys
+    ring.rotate()
+    both = itertools.cycle(ring._current())
+    monkeypatch.setattr(ring, "signing_key", lambda: next(both))
+    register(client)
+    tokens = [login(client).json["access_token"] for _ in range(2)]
+    public = {key.kid: key.private.public_key() for key in ring._current()}
+    assert {jwt.get_unverified_header(token)["kid"] for token in tokens} == set(public)
+    for token in tokens:
+        kid = jwt.get_unverified_header(token)["kid"]
+        jwt.decode(token, public[kid], algorithms=["RS256"], audience="sri-care")
 
 
 @pytest.mark.parametrize(

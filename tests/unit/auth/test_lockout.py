@@ -234,7 +234,7 @@ def allowed(limiter: Limiter, limit: Limit, tries: int = 8, subject: str = "some
     count = 0
     for _ in range(tries):
         try:
-            limiter.admit((limit, subject))
+            limiter.admit(limit.claim(subject))
         except TooManyAttempts:
             continue
         count += 1
@@ -244,11 +244,11 @@ def allowed(limiter: Limiter, limit: Limit, tries: int = 8, subject: str = "some
 def test_redis_counts_as_the_database_does(redis_limiter: tuple[Limiter, fakeredis.FakeServer]) -> None:
     limiter, _ = redis_limiter
     assert allowed(limiter, LIMIT) == allowed(limiter, PLAIN) == 3
-    limiter.settle(clear=[(LIMIT, "somebody")])
+    limiter.settle(clear=[LIMIT.claim("somebody")])
     assert allowed(limiter, LIMIT) == 3
     for _ in range(8):
-        limiter.admit((LIMIT, "someone else"))
-        limiter.settle(give_back=[(LIMIT, "someone else")])
+        limiter.admit(LIMIT.claim("someone else"))
+        limiter.settle(give_back=[LIMIT.claim("someone else")])
     with reading() as session:
         assert session.scalars(select(Attempts)).all() == []
 
@@ -260,7 +260,7 @@ def test_what_refuses_silently_is_told_to_the_caller_alone(
     limiter, server = redis_limiter
     server.connected = in_redis
     loose = Limit("loose", free=100, forget_s=60)
-    counts = [limiter.admit((loose, "name"), silent=(LIMIT, "account")) for _ in range(5)]
+    counts = [limiter.admit(loose.claim("name"), silent=LIMIT.claim("account")) for _ in range(5)]
     assert counts == [[1, 1], [2, 2], [3, 3], [4, 0], [5, 0]]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import insert, select, text, update
-from sqlalchemy.exc import IntegrityError, OperationalError, SAWarning
+from sqlalchemy import insert, orm, select, text, update
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SAWarning
 
 from common import clock, ids
 from common.db import Statement, at_head, db, reading, rerun_lost_race, transaction, upgrade, wake, writing
@@ -299,12 +299,69 @@ def test_a_writer_waits_for_a_thread_and_for_a_process_but_not_for_ever(app: Fla
 
 
 @ON_SQLITE
-def test_a_reader_waits_inside_sqlite_again_once_a_writer_has_given_its_connection_back(app: Flask) -> None:
-    with transaction(), db.engine.connect() as other:
-        assert other.exec_driver_sql("PRAGMA busy_timeout").scalar() == 1000
+def test_a_reader_waits_inside_sqlite_and_a_writer_does_not(app: Flask) -> None:
+    ask = text("PRAGMA busy_timeout")
+    with transaction() as session, db.engine.connect() as other:
+        assert session.scalar(ask) == 0
+        assert other.scalar(ask) == 1000
     with db.engine.connect() as first, db.engine.connect() as second:
-        for connection in (first, second):
-            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 1000
+        assert [each.scalar(ask) for each in (first, second)] == [1000, 1000]
+
+
+def writes_on() -> int:
+    with writing() as connection:
+        return id(connection.connection.dbapi_connection)
+
+
+@ON_SQLITE
+def test_writers_use_one_connection_until_it_fails(app: Flask) -> None:
+    with transaction() as session:
+        first = session.connection().connection.dbapi_connection
+        session.add(Outbox(id="1", type="t", body="{}", attempts=0))
+    with pytest.raises(RuntimeError), transaction() as session:
+        session.add(Outbox(id="2", type="t", body="{}", attempts=0))
+        session.flush()
+        raise RuntimeError
+    assert writes_on() == id(first)
+    with pytest.raises(IntegrityError), transaction() as session:
+        session.execute(insert(Outbox), {"id": "1", "type": "t", "body": "{}", "attempts": 0})
+    assert writes_on() != id(first)
+    with reading() as session:
+        assert session.scalars(select(Outbox.id)).all() == ["1"]
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("write", [transaction, writing])
+def test_a_turn_that_cannot_end_its_transaction_is_undone_before_the_next(
+    app: Flask, write: Callable
+) -> None:
+    event = {"id": "1", "type": "t", "body": "{}", "attempts": 0, "created_at": clock.now()}
+    insert_one = Statement(insert(Outbox), *event)
+    left = None
+    with pytest.raises((KeyboardInterrupt, ProgrammingError)), write() as on:
+        runner = on.connection() if isinstance(on, orm.Session) else on
+        insert_one.run(runner, event)
+        left = runner.connection.dbapi_connection
+        left.close()
+        raise KeyboardInterrupt
+    assert writes_on() != id(left)
+    with reading() as session:
+        assert session.scalars(select(Outbox.id)).all() == []
+
+
+@ON_SQLITE
+def test_an_engine_that_is_disposed_of_lets_go_of_its_writers_connection(app: Flask) -> None:
+    def open_files() -> int:
+        path = str(db.engine.url.database)
+        return sum(os.path.realpath(link).startswith(path) for link in Path("/proc/self/fd").iterdir())
+
+    with transaction():
+        db.engine.dispose()  # while it is used: before the next turn
+        assert open_files() > 0
+    with writing():
+        pass
+    db.engine.dispose()
+    assert open_files() == 0
 
 
 @ON_SQLITE
