@@ -22,7 +22,16 @@ from auth.config import Settings
 from auth.errors import TooManyAttempts
 from auth.models import Attempts
 from common import clock
-from common.db import Runner, Statement, UtcDateTime, rerun_lost_race, snapshot, transaction, writing
+from common.db import (
+    Runner,
+    Statement,
+    UtcDateTime,
+    reading,
+    rerun_lost_race,
+    snapshot,
+    transaction,
+    writing,
+)
 
 T = TypeVar("T")
 
@@ -250,11 +259,15 @@ def _blocked_until(limit: Limit, count: int, now: datetime, forget_at: datetime)
 
 
 def prune() -> bool:
-    """Delete a batch of forgotten attempts; whether there may be more."""
-    with transaction() as session:
-        old = select(Attempts.key).where(Attempts.expires_at < clock.now()).limit(_PRUNED_AT_ONCE)
-        keys = session.scalars(old).all()
-        session.execute(delete(Attempts).where(Attempts.key.in_(keys)))
+    """Delete a batch of forgotten attempts; whether there may be more. All are looked through, while nobody waits."""
+    now = clock.now()
+    with reading() as session:
+        keys = session.scalars(
+            select(Attempts.key).where(Attempts.expires_at < now).limit(_PRUNED_AT_ONCE)
+        ).all()
+    if keys:
+        with transaction() as session:  # one that was counted meanwhile stays
+            session.execute(delete(Attempts).where(Attempts.key.in_(keys), Attempts.expires_at < now))
     return len(keys) == _PRUNED_AT_ONCE
 
 

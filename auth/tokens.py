@@ -23,6 +23,8 @@ def init_tokens(app: Flask, life_s: int) -> None:
         JWT_ENCODE_ISSUER=ISSUER,
         JWT_ENCODE_AUDIENCE=AUDIENCE,
         JWT_ACCESS_TOKEN_EXPIRES=timedelta(seconds=life_s),
+        JWT_ENCODE_NBF=False,  # always what `iat` says
+        JWT_COOKIE_CSRF_PROTECT=False,  # no cookies: else each token has a claim for them
     )
     manager = JWTManager(app)
     manager.user_identity_loader(lambda bearer: bearer.user_id)

@@ -9,11 +9,12 @@ from auth.models.base import Base
 
 
 class Attempts(Base):
-    """How often something was tried; `key` holds a hash, never the number or address itself."""
+    """How often something was tried; `key` holds a hash, never the number or address itself. No index but its key: each
+    attempt is an update, which Postgres does in place (HOT) when no index has what is changed."""
 
     __tablename__ = "attempts"
 
     key: Mapped[str] = mapped_column(String(100), primary_key=True)
     count: Mapped[int] = mapped_column(Integer)
     blocked_until: Mapped[datetime | None]
-    expires_at: Mapped[datetime] = mapped_column(index=True)
+    expires_at: Mapped[datetime]

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psycopg
 from flask import Flask
 from flask_migrate import Migrate
@@ -52,6 +53,8 @@ def _options(backend: str, settings: Settings) -> dict[str, Any]:
         "pool_size": settings.pool_size,
         "max_overflow": settings.pool_overflow,
         "pool_timeout": settings.pool_timeout_s,
+        "json_serializer": lambda value: orjson.dumps(value).decode(),
+        "json_deserializer": orjson.loads,
         "hide_parameters": True,  # else what customers entered stands in the log beside each failed statement
     }
     if backend == "sqlite":

@@ -43,8 +43,8 @@ from tests.bench.figures import Figure, percentile
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
 CORES = os.cpu_count() or 1
-ROUNDS, ROUND_S = 9, 3.0
-LOGIN_CLIENTS = 6
+ROUNDS, ROUND_S = 12, 2.5
+LOGIN_CLIENTS = 12
 ACCOUNTS = 24
 LOGIN, HASH_ONLY = "/api/auth/login", "/bench/hash"
 PROFILES = 400

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from auth import limits
 from auth.config import Settings
 from auth.errors import TooManyAttempts
 from auth.limits import Limit, Limiter
@@ -192,6 +194,26 @@ def test_counters_hold_no_numbers_and_the_trail_holds_every_failure(client: Flas
     assert not any("771234567" in key for key in keys)
     assert [entry.user_id for entry in failed] == [me.id, ""]
     assert failed[0].ip == "127.0.0.1"
+
+
+def test_attempts_that_are_counted_while_old_ones_are_forgotten_stay(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter, gone, back = parts().limiter, PLAIN.claim("gone"), PLAIN.claim("back")
+    limiter.admit(gone, back)
+    clock.move(timedelta(seconds=61))
+    write = limits.transaction
+
+    def after_another() -> AbstractContextManager[Any]:
+        monkeypatch.undo()
+        limiter.admit(back)
+        return write()
+
+    monkeypatch.setattr(limits, "transaction", after_another)
+    assert not limits.prune()
+    with reading() as session:
+        assert session.scalars(select(Attempts.key)).all() == [back.key]
+    assert allowed(limiter, PLAIN, subject="back") == 2
 
 
 @pytest.mark.parametrize(
