@@ -5,7 +5,8 @@ a route of the same server, asked by the same clients, that verifies the same pa
 nothing else: server, framework and clients take their share of the two cores there too, so that the ratio says what
 signing in costs beside its hash. Shown beside it: the hash in processes of its own (one per core, nice 10 as auth's
 hashing threads), where nothing is served. Rounds alternate; a ratio is the median over the rounds. Clients are threads
-of this process on bare sockets. Each login is of an account of its own. Processor time is what the kernel counts for
+of this process on bare sockets, so many that none of the two processes is without one in a round by chance: the kernel
+deals their connections out. Each login is of an account of its own. Processor time is what the kernel counts for
 the server's processes: it holds on a busy machine too.
 """
 
