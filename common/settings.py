@@ -70,6 +70,8 @@ class Settings(BaseModel):
                 return "postgresql+psycopg://" + url.removeprefix(prefix)
         if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must be a sqlite:/// or postgresql:// URL")
+        if url.partition("?")[0] in ("sqlite:///", "sqlite:///:memory:"):
+            raise ValueError("must name a file: in memory each connection has a database of its own")
         return url
 
     @classmethod

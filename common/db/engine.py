@@ -81,7 +81,7 @@ def own_connection(engine: Engine) -> psycopg.Connection:
 def _configure_sqlite(engine: Engine, settings: Settings) -> None:
     """Writers lock at BEGIN, readers do not: the driver's own transaction handling loses updates under
     concurrency (measured: 1,332 of 2,000 with four writers), so it is switched off."""
-    turns = Turns(engine, engine.url.database or "", settings.lock_timeout_s)
+    turns = Turns(engine, str(engine.url.database), settings.lock_timeout_s)
     engine.update_execution_options(sricare_turns=turns)
 
     @event.listens_for(engine, "connect")

@@ -47,9 +47,11 @@ class Turns:
             raise
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if error is not None:
-            self._stale = self._stale or issubclass(error, DBAPIError) or not self._ended()
-        self._queue.release()
+        try:
+            if error is not None and not self._stale:
+                self._stale = issubclass(error, DBAPIError) or not self._ended()
+        finally:
+            self._queue.release()
 
     def close(self) -> None:
         """Let go of the connection: now, or before the next turn if somebody has it."""

@@ -25,6 +25,7 @@ def test_what_is_missing_is_named_with_its_meaning() -> None:
         ("AUTH_PORT", "many"),
         ("AUTH_POOL_SIZE", "0"),
         ("AUTH_DATABASE_URL", "mysql://x"),
+        ("AUTH_DATABASE_URL", "sqlite:///:memory:"),
         ("RABBITMQ_TOPOLOGY", "guess"),
     ],
 )
