@@ -1,5 +1,6 @@
 """A real HTTP server on a loopback port that keeps what it gets and answers what it is told."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,7 +51,8 @@ def http_sink() -> Iterator[HttpSink]:
             for name, value in {"Content-Length": str(len(answer)), **extra}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(answer)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # who asked has given up waiting
+                self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
             pass
